@@ -1,0 +1,29 @@
+//! Watchkeeper: an agent that probes, evaluates alert rules and pages without losing a page.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! target → probe → report → samples → store → rule → alert → outbox → delivery
+//!                                       └────→ export, api
+//! ```
+//!
+//! One edge goes back: the agent's own metrics, and `ALERTS`, are appended to the store. `api` only reads.
+//!
+//! Invariants:
+//! - A verdict is made once, by the target's task, and read by everybody else ([`target::verdict`]).
+//! - Decisions are pure: `(state, input, now) → effects` ([`target::verdict`], [`rule`], [`alert`]).
+//! - Accepted means committed: memory moves after the transaction ([`engine`], [`state`]).
+//! - No data never resolves an alert and never proves health.
+
+// The vocabulary.
+pub mod clock;
+pub mod duration;
+#[cfg(test)]
+mod fuzz;
+pub mod matcher;
+pub mod sample;
+pub mod secret;
+pub mod stop;
+
+// The flow, in order.
+

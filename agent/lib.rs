@@ -27,3 +27,5 @@ pub mod stop;
 
 // The flow, in order.
 
+pub mod promql;
+

@@ -26,6 +26,8 @@ pub mod secret;
 pub mod stop;
 
 // The flow, in order.
+pub mod net;
+pub mod probe;
 
 pub mod promql;
 

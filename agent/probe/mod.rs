@@ -1,0 +1,283 @@
+//! The kinds of things that can be watched, and what one look at a target yields.
+//!
+//! A new kind is one file here plus one line in the list of kinds below: its configuration key, its place on
+//! the command line, the conformance suite and the reference follow from the list.
+
+#[cfg(test)]
+mod conformance;
+mod network;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::Net;
+use crate::sample::Metric;
+
+/// Which of a target's two ways of looking: a new, authenticated connection, or the one that is held open.
+/// Kinds that hold nothing have the fresh path only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Path {
+    Fresh,
+    Held,
+}
+
+impl Path {
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Fresh => "fresh",
+            Path::Held => "held",
+        }
+    }
+}
+
+/// One look at a target: the values seen, and the failure if it failed.
+/// A failed look still reports what it learned (phases, certificate facts, a status code).
+#[derive(Debug, Default)]
+pub struct Report {
+    pub readings: Vec<Reading>,
+    pub failure: Option<Failure>,
+    /// What is not wrong enough to fail: shown by `watchkeeper probe`, which then exits 1.
+    pub warnings: Vec<String>,
+    /// How long each part took, in order: resolve, connect, tls, then the kind's own.
+    pub phases: Vec<(&'static str, Duration)>,
+    /// The name's addresses are no longer those of the last fresh look: look freshly now.
+    pub addresses_changed: bool,
+}
+
+impl Report {
+    pub fn failed(failure: Failure) -> Self {
+        Report { failure: Some(failure), ..Report::default() }
+    }
+
+    pub fn read(&mut self, metric: &'static Metric, value: f64) {
+        self.read_with(metric, Vec::new(), value);
+    }
+
+    pub fn read_with(&mut self, metric: &'static Metric, labels: Vec<(&'static str, String)>, value: f64) {
+        self.readings.push(Reading { metric, labels, value });
+    }
+}
+
+/// A value of a declared metric, with the labels that tell it from its siblings in the same report.
+/// The target's own labels are added by the target's task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub metric: &'static Metric,
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+/// Why a look failed: the words that become `reason` labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The name does not exist (NXDOMAIN) or has no address.
+    Dns,
+    /// Nothing listens there.
+    Refused,
+    /// The connection broke while it was used or held.
+    Reset,
+    /// The deadline passed.
+    Timeout,
+    /// The host does not answer at its network's last hop.
+    Unreachable,
+    /// The TLS handshake or the certificate.
+    Tls,
+    /// The credentials were refused.
+    Auth,
+    /// An HTTP status that is not wanted.
+    Status,
+    /// The content is not what is wanted.
+    Body,
+    /// The other side does not speak the protocol, or says more than it may.
+    Protocol,
+    /// The server answers that it cannot serve (starting up, shutting down, loading, read-only when it must not be…).
+    NotServing,
+    /// The server has no connection left for us (SQLSTATE 53300, Redis's max clients).
+    Full,
+    /// A secret that the probe needs cannot be read.
+    Secret,
+    /// The probe itself broke: a failed probe, so that somebody looks.
+    Panic,
+    /// The resolver did not answer.
+    ResolverTimeout,
+    /// This machine has no route.
+    NetworkUnreachable,
+    /// This process has no file descriptor or memory left.
+    OutOfResources,
+}
+
+/// Whose fault a failure is, which decides what it does to the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The target's: it counts towards down.
+    Target,
+    /// Nobody's yet: the server answered, but is full. The verdict stays as it is (unknown becomes up).
+    Full,
+    /// The agent's own: nothing is known of the target.
+    Agent,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Dns => "dns",
+            Reason::Refused => "refused",
+            Reason::Reset => "reset",
+            Reason::Timeout => "timeout",
+            Reason::Unreachable => "unreachable",
+            Reason::Tls => "tls",
+            Reason::Auth => "auth",
+            Reason::Status => "status",
+            Reason::Body => "body",
+            Reason::Protocol => "protocol",
+            Reason::NotServing => "not_serving",
+            Reason::Full => "full",
+            Reason::Secret => "secret",
+            Reason::Panic => "panic",
+            Reason::ResolverTimeout => "resolver_timeout",
+            Reason::NetworkUnreachable => "network_unreachable",
+            Reason::OutOfResources => "out_of_resources",
+        }
+    }
+
+    pub fn blame(self) -> Blame {
+        match self {
+            Reason::Full => Blame::Full,
+            Reason::Secret | Reason::ResolverTimeout => Blame::Agent,
+            Reason::NetworkUnreachable | Reason::OutOfResources => Blame::Agent,
+            _ => Blame::Target,
+        }
+    }
+}
+
+/// Why a look failed, for people: what was being done (`phase`), to which address, and the error in words.
+/// Credentials never appear in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    /// resolve, connect, tls, startup, query, request, response…
+    pub phase: &'static str,
+    pub address: Option<SocketAddr>,
+    pub error: String,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, phase: &'static str, error: impl Into<String>) -> Self {
+        Failure { reason, phase, address: None, error: error.into() }
+    }
+
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+}
+
+/// `connect 10.0.0.5:6379: connection refused`: the text of the annotation `cause`.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phase)?;
+        if let Some(address) = self.address {
+            write!(f, " {address}")?;
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
+/// What is known of a kind before any target of it exists.
+pub struct Kind {
+    /// The configuration key.
+    pub name: &'static str,
+    /// The URL schemes that `watchkeeper probe URL` gives to this kind.
+    pub schemes: &'static [&'static str],
+    /// Every metric that it can report.
+    pub metrics: &'static [&'static Metric],
+}
+
+/// The list of kinds: makes the modules, `Settings`, `Prober`, `KINDS` and their dispatch.
+macro_rules! kinds {
+    ($($module:ident => $variant:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// Every kind, in the order of the reference.
+        pub const KINDS: &[Kind] = &[$(Kind {
+            name: stringify!($module),
+            schemes: $module::SCHEMES,
+            metrics: $module::METRICS,
+        },)*];
+
+        /// The settings of a target, by kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Settings { $($variant($module::Settings),)* }
+
+        /// What looks at a target of each kind. It owns what the kind holds between looks.
+        pub enum Prober { $($variant($module::Prober),)* }
+
+        impl Settings {
+            /// Reads the settings under a kind's configuration key; `None` when there is no such kind.
+            pub fn deserialize<'de, D: serde::Deserializer<'de>>(kind: &str, from: D) -> Option<Result<Self, D::Error>> {
+                match kind {
+                    $(stringify!($module) => Some(serde::Deserialize::deserialize(from).map(Settings::$variant)),)*
+                    _ => None,
+                }
+            }
+
+            /// The settings that a URL alone implies; `None` when no kind has that scheme.
+            pub fn from_url(url: &str) -> Option<Result<Self, String>> {
+                // `postgresql+asyncpg://` names a driver behind the plus sign.
+                let scheme = url.split_once("://")?.0.split('+').next()?;
+                $(if $module::SCHEMES.contains(&scheme) {
+                    return Some($module::Settings::from_url(url).map(Settings::$variant));
+                })*
+                None
+            }
+
+            pub fn kind(&self) -> &'static str {
+                match self { $(Settings::$variant(_) => stringify!($module),)* }
+            }
+
+            /// The `instance` label: host:port, or the URL without credentials and query.
+            pub fn instance(&self) -> Result<String, String> {
+                match self { $(Settings::$variant(settings) => settings.instance(),)* }
+            }
+
+            /// What is wrong with the settings beyond their types: (key, message).
+            pub fn check(&self) -> Vec<(&'static str, String)> {
+                match self { $(Settings::$variant(settings) => settings.check(),)* }
+            }
+
+            /// How often a fresh connection is made beside the held one; `None` for kinds that hold none.
+            pub fn reconnect(&self) -> Option<Duration> {
+                match self { $(Settings::$variant(settings) => settings.reconnect(),)* }
+            }
+
+            pub fn prober(&self, net: Arc<Net>) -> Prober {
+                match self { $(Settings::$variant(settings) => Prober::$variant($module::Prober::new(settings.clone(), net)),)* }
+            }
+        }
+
+        impl Prober {
+            /// One look. The caller sets the deadline by dropping the future: whatever it was using is then closed.
+            pub async fn look(&mut self, path: Path) -> Report {
+                match self { $(Prober::$variant(prober) => prober.look(path).await,)* }
+            }
+
+            /// Resolves when the held connection breaks; pends for ever while nothing is held.
+            pub async fn broken(&mut self) -> Failure {
+                match self { $(Prober::$variant(prober) => prober.broken().await,)* }
+            }
+        }
+    };
+}
+
+mod dsn;
+mod secret_url;
+mod wire;
+
+kinds! {
+    http => Http,
+    tcp => Tcp,
+    postgres => Postgres,
+    redis => Redis,
+}

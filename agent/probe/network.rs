@@ -1,0 +1,92 @@
+//! What the kinds that open a connection report of it, under the blackbox exporter's names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Report;
+use crate::clock;
+use crate::net::tls::TlsFacts;
+use crate::sample::Metric;
+
+pub const DNS_LOOKUP: &Metric =
+    &Metric::gauge("probe_dns_lookup_time_seconds", "How long the name's addresses took to find, in seconds.");
+pub const IP_PROTOCOL: &Metric =
+    &Metric::gauge("probe_ip_protocol", "The IP version that was connected over: 4, 6, or 0 without a connection.");
+pub const EARLIEST_EXPIRY: &Metric = &Metric::gauge(
+    "probe_ssl_earliest_cert_expiry",
+    "When the first of the certificates that the server sent ends, in Unix seconds, verified or not.",
+);
+pub const CHAIN_EXPIRY: &Metric = &Metric::gauge(
+    "probe_ssl_last_chain_expiry_timestamp_seconds",
+    "When the server's certificate or one of its issuers' ends first, in Unix seconds, verified or not.",
+);
+pub const CHAIN_INFO: &Metric =
+    &Metric::gauge("probe_ssl_last_chain_info", "Always 1; the labels describe the server's own certificate.");
+pub const TLS_VERSION: &Metric =
+    &Metric::gauge("probe_tls_version_info", "Always 1; the label is the TLS version that was agreed on.");
+
+/// How long before its end a certificate is worth a warning.
+const WARN_SECONDS: i64 = 14 * 86_400;
+
+/// Adds what is known of the connection. The phases must be in the report already.
+pub fn read_connection(report: &mut Report, peer: Option<SocketAddr>, tls: Option<&TlsFacts>) {
+    let resolving = report.phases.iter().filter(|(phase, _)| *phase == "resolve");
+    let resolving = resolving.map(|(_, took)| took.as_secs_f64()).sum();
+    report.read(DNS_LOOKUP, resolving);
+    let version = peer.map_or(0.0, |peer| if peer.is_ipv4() { 4.0 } else { 6.0 });
+    report.read(IP_PROTOCOL, version);
+    if let Some(tls) = tls {
+        read_tls(report, tls);
+    }
+}
+
+fn read_tls(report: &mut Report, tls: &TlsFacts) {
+    if let Some(version) = tls.version {
+        report.read_with(TLS_VERSION, vec![("version", version.to_owned())], 1.0);
+    }
+    let (Some(own), Some(earliest), Some(path)) = (tls.chain.first(), tls.earliest_expiry(), tls.path_expiry()) else {
+        return;
+    };
+    report.read(EARLIEST_EXPIRY, earliest as f64);
+    report.read(CHAIN_EXPIRY, path as f64);
+    let labels = vec![
+        ("fingerprint_sha256", own.sha256.clone()),
+        ("subject", own.subject.clone()),
+        ("issuer", own.issuer.clone()),
+        ("subjectalternative", dns_names(&own.sans)),
+        ("serialnumber", own.serial.clone()),
+    ];
+    report.read_with(CHAIN_INFO, labels, 1.0);
+    report.warnings.extend(ending_soon(earliest, clock::wall_ms() / 1000));
+}
+
+/// As the blackbox exporter has it: without the addresses.
+fn dns_names(sans: &[String]) -> String {
+    let names: Vec<&str> = sans.iter().map(String::as_str).filter(|name| name.parse::<IpAddr>().is_err()).collect();
+    names.join(",")
+}
+
+/// Both in Unix seconds.
+fn ending_soon(expiry: i64, now: i64) -> Option<String> {
+    let left = expiry - now;
+    let days = left.div_euclid(86_400);
+    (0..WARN_SECONDS).contains(&left).then(|| match days {
+        0 => "the certificate ends within a day".to_owned(),
+        1 => "the certificate ends in 1 day".to_owned(),
+        _ => format!("the certificate ends in {days} days"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_warned_of_in_its_last_two_weeks_and_not_after_its_end() {
+        let day = 86_400;
+        assert_eq!(ending_soon(20 * day, 0), None);
+        assert_eq!(ending_soon(14 * day, 0), None);
+        assert_eq!(ending_soon(13 * day, 0).unwrap(), "the certificate ends in 13 days");
+        assert_eq!(ending_soon(day / 2, 0).unwrap(), "the certificate ends within a day");
+        assert_eq!(ending_soon(0, day), None);
+    }
+}

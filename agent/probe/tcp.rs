@@ -1,0 +1,131 @@
+//! `tcp`: the port accepts a connection and, with `tls`, proves who it is.
+//!
+//! Nothing is sent and nothing is read besides the handshakes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{Failure, Path, Report, network};
+use crate::net::Net;
+use crate::net::tls::{Tls, TlsSettings};
+use crate::sample::Metric;
+
+pub const SCHEMES: &[&str] = &["tcp"];
+pub const METRICS: &[&Metric] = &[
+    network::DNS_LOOKUP,
+    network::IP_PROTOCOL,
+    network::EARLIEST_EXPIRY,
+    network::CHAIN_EXPIRY,
+    network::CHAIN_INFO,
+    network::TLS_VERSION,
+];
+
+/// What is under `tcp:`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `host:port` or `tcp://host:port`; IPv6 addresses in brackets.
+    pub address: String,
+    /// Speaks TLS after connecting; `{}` is enough.
+    #[serde(default)]
+    pub tls: Option<TlsSettings>,
+}
+
+impl Settings {
+    pub fn from_url(url: &str) -> Result<Self, String> {
+        endpoint(url)?;
+        Ok(Settings { address: url.to_owned(), tls: None })
+    }
+
+    pub fn instance(&self) -> Result<String, String> {
+        endpoint(&self.address).map(|(host, port)| format!("{host}:{port}"))
+    }
+
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let address = endpoint(&self.address).err().map(|error| ("address", error));
+        let tls = self.tls.iter().flat_map(TlsSettings::check).map(|error| ("tls", error));
+        address.into_iter().chain(tls).collect()
+    }
+
+    /// Nothing is held.
+    pub fn reconnect(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Host (IPv6 in brackets) and port.
+fn endpoint(address: &str) -> Result<(String, u16), String> {
+    let refuse = || format!("{address:?} is not an address: write it as host:port, or [::1]:port for IPv6");
+    let rest = address.strip_prefix("tcp://").unwrap_or(address);
+    let url = Url::parse(&format!("tcp://{rest}")).map_err(|_| refuse())?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let ends = matches!(url.path(), "" | "/") && url.fragment().is_none();
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) if bare && ends && !host.is_empty() && port != 0 => Ok((host.to_owned(), port)),
+        _ => Err(refuse()),
+    }
+}
+
+/// Looks at one port.
+pub struct Prober {
+    endpoint: Result<(String, u16), String>,
+    tls: Option<Tls>,
+    net: Arc<Net>,
+}
+
+impl Prober {
+    pub fn new(settings: Settings, net: Arc<Net>) -> Self {
+        let tls = settings.tls.map(|tls| Tls::new(tls, None));
+        Prober { endpoint: endpoint(&settings.address), tls, net }
+    }
+
+    pub async fn look(&mut self, _path: Path) -> Report {
+        let (host, port) = match &self.endpoint {
+            Ok(endpoint) => endpoint,
+            Err(error) => return Report::failed(Failure::new(super::Reason::Protocol, "connect", error)),
+        };
+        match self.net.dial(host, *port, self.tls.as_ref()).await {
+            Ok(connection) => {
+                let mut report = Report { phases: connection.phases, ..Report::default() };
+                network::read_connection(&mut report, Some(connection.peer), connection.tls.as_ref());
+                report
+            }
+            Err(error) => {
+                let peer = error.failure.address;
+                let mut report = Report { phases: error.phases, failure: Some(error.failure), ..Report::default() };
+                network::read_connection(&mut report, peer, error.tls.as_ref());
+                report
+            }
+        }
+    }
+
+    pub async fn broken(&mut self) -> Failure {
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        let instance = |address: &str| Settings { address: address.to_owned(), tls: None }.instance();
+        assert_eq!(instance("db:5432").unwrap(), "db:5432");
+        assert_eq!(instance("tcp://10.0.0.1:80/").unwrap(), "10.0.0.1:80");
+        assert_eq!(instance("[::1]:80").unwrap(), "[::1]:80");
+        for wrong in ["db", "db:", ":80", "db:70000", "db:0", "http://db:80", "u:p@db:80", "db:80/x", "db:80?x"] {
+            assert!(instance(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn problems_name_their_key() {
+        let tls = TlsSettings { cert_file: Some("c.pem".into()), ..TlsSettings::default() };
+        let wrong = Settings { address: "db".to_owned(), tls: Some(tls) }.check();
+        assert_eq!(wrong.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["address", "tls"]);
+    }
+}

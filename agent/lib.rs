@@ -30,4 +30,7 @@ pub mod net;
 pub mod probe;
 
 pub mod promql;
+pub mod store;
+
+pub mod export;
 

@@ -1,0 +1,222 @@
+//! Writes samples in Prometheus's text format 0.0.4.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::sample::{Labels, METRIC_NAME};
+
+use super::catalogue::{Catalogue, Family, FamilyKind};
+
+/// What the text is served as.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Appends the samples to `out`, grouped by metric family, families in order of their names, with the help and type
+/// that the catalogue has. `extra` labels are added where a sample has none of that name. Samples without a metric name,
+/// and those whose name is in `hidden`, are left out; timestamps are not written.
+pub fn write<'a>(
+    out: &mut String,
+    samples: impl IntoIterator<Item = (&'a Labels, f64)>,
+    catalogue: &Catalogue,
+    extra: &BTreeMap<String, String>,
+    hidden: &[&str],
+) {
+    let shown = samples.into_iter().filter(|(labels, _)| {
+        let name = labels.metric_name();
+        !name.is_empty() && !hidden.contains(&name)
+    });
+    let mut lines: Vec<Line<'_>> = shown.map(|(labels, value)| Line::new(labels, value, catalogue)).collect();
+    lines.sort_by_key(|line| line.family_name());
+    for family in lines.chunk_by(|one, next| one.family_name() == next.family_name()) {
+        write_head(out, &family[0]);
+        family.iter().for_each(|line| write_sample(out, line, extra));
+    }
+}
+
+/// One sample on its way out.
+struct Line<'a> {
+    labels: &'a Labels,
+    value: f64,
+    family: Option<&'a Family>,
+}
+
+impl<'a> Line<'a> {
+    fn new(labels: &'a Labels, value: f64, catalogue: &'a Catalogue) -> Self {
+        Line { labels, value, family: catalogue.family_of(labels.metric_name()) }
+    }
+
+    fn family_name(&self) -> &'a str {
+        self.family.map_or(self.labels.metric_name(), |family| &family.name)
+    }
+}
+
+fn write_head(out: &mut String, line: &Line<'_>) {
+    let name = line.family_name();
+    let kind = line.family.map_or(FamilyKind::Unknown, |family| family.kind);
+    if let Some(family) = line.family.filter(|family| !family.help.is_empty()) {
+        out.push_str("# HELP ");
+        out.push_str(name);
+        out.push(' ');
+        push_escaped(out, &family.help, false);
+        out.push('\n');
+    }
+    push_all(out, &["# TYPE ", name, " ", kind.prometheus_name(), "\n"]);
+}
+
+fn write_sample(out: &mut String, line: &Line<'_>, extra: &BTreeMap<String, String>) {
+    out.push_str(line.labels.metric_name());
+    let own = line.labels.iter().map(|label| (&*label.name, &*label.value)).filter(|(name, _)| *name != METRIC_NAME);
+    let added = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let added = added.filter(|(name, value)| !value.is_empty() && line.labels.get(name).is_empty());
+    let mut before = '{';
+    for (name, value) in own.chain(added) {
+        out.push(before);
+        push_all(out, &[name, "=\""]);
+        push_escaped(out, value, true);
+        out.push('"');
+        before = ',';
+    }
+    if before == ',' {
+        out.push('}');
+    }
+    out.push(' ');
+    push_value(out, line.value);
+    out.push('\n');
+}
+
+fn push_all(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}
+
+/// Label values escape backslash, newline and quote; help texts the first two.
+fn push_escaped(out: &mut String, text: &str, quotes: bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || quotes && c == '"') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        out.push('\\');
+        out.push_str(if special.starts_with('\n') { "n" } else { &special[..1] });
+        rest = &special[1..];
+    }
+    out.push_str(rest);
+}
+
+/// The shortest decimal that reads back as the same float; very large and very small ones with an exponent.
+fn push_value(out: &mut String, value: f64) {
+    let size = value.abs();
+    let written = match value {
+        _ if value.is_nan() => out.write_str("NaN"),
+        f64::INFINITY => out.write_str("+Inf"),
+        f64::NEG_INFINITY => out.write_str("-Inf"),
+        _ if size != 0.0 && !(1e-5..1e17).contains(&size) => write!(out, "{value:e}"),
+        _ => write!(out, "{value}"),
+    };
+    debug_assert!(written.is_ok(), "a string takes what is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::export::parse::{Dialect, Entry, Limits, entries};
+
+    fn family(name: &'static str, help: &'static str, kind: FamilyKind) -> Family {
+        Family { name: name.into(), help: help.into(), kind }
+    }
+
+    fn written(samples: &[(Labels, f64)], catalogue: &Catalogue, extra: &[(&str, &str)]) -> String {
+        let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut out = String::new();
+        write(&mut out, samples.iter().map(|(labels, value)| (labels, *value)), catalogue, &extra, &["up", "ALERTS"]);
+        out
+    }
+
+    fn named<const N: usize>(name: &str, labels: [(&str, &str); N]) -> Labels {
+        Labels::new([("__name__", name)].into_iter().chain(labels))
+    }
+
+    #[test]
+    fn families_are_sorted_and_each_stands_once_with_its_help_and_type() {
+        let mut catalogue = Catalogue::default();
+        catalogue.extend([
+            family("b_total", "What \\ is\ncounted", FamilyKind::Counter),
+            family("h", "A histogram", FamilyKind::Histogram),
+        ]);
+        let samples = [
+            (named("b_total", [("x", "1")]), 1.0),
+            (named("h_bucket", [("le", "1")]), 1.0),
+            (named("h_bucket", [("le", "+Inf")]), 2.0),
+            (named("h_buckets", []), 7.0),
+            (named("h_count", []), 2.0),
+            (named("h_sum", []), 2.5),
+            (named("a_count", []), 3.0),
+            (named("b_total", [("x", "2")]), 2.0),
+        ];
+        let expected = "\
+# TYPE a_count untyped
+a_count 3
+# HELP b_total What \\\\ is\\ncounted
+# TYPE b_total counter
+b_total{x=\"1\"} 1
+b_total{x=\"2\"} 2
+# HELP h A histogram
+# TYPE h histogram
+h_bucket{le=\"1\"} 1
+h_bucket{le=\"+Inf\"} 2
+h_count 2
+h_sum 2.5
+# TYPE h_buckets untyped
+h_buckets 7
+";
+        assert_eq!(written(&samples, &catalogue, &[]), expected);
+    }
+
+    #[test]
+    fn extra_labels_are_added_where_a_sample_has_none_of_that_name() {
+        let samples = [(named("a", [("region", "own")]), 1.0), (named("b", []), 1.0)];
+        let text = written(&samples, &Catalogue::default(), &[("region", "us-east"), ("zone", "a\"b"), ("none", "")]);
+        assert!(text.contains("a{region=\"own\",zone=\"a\\\"b\"} 1\n"), "{text}");
+        assert!(text.contains("b{region=\"us-east\",zone=\"a\\\"b\"} 1\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_internal_and_what_has_no_name_stays_inside() {
+        let samples = [(named("up", []), 1.0), (named("ALERTS", []), 1.0), (Labels::new([("a", "b")]), 1.0)];
+        assert_eq!(written(&samples, &Catalogue::default(), &[]), "");
+    }
+
+    #[test]
+    fn values_are_short_and_go_can_read_them() {
+        let shown = |value| {
+            let mut out = String::new();
+            push_value(&mut out, value);
+            out
+        };
+        let values = [0.0, -0.0, 1.0, 0.1, 1_700_000_000.0, 1e21, 1.5e-7, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let expected = ["0", "-0", "1", "0.1", "1700000000", "1e21", "1.5e-7", "NaN", "+Inf", "-Inf"];
+        assert_eq!(values.map(shown), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_back_bit_by_bit(
+            values in prop::collection::vec((any::<f64>(), "\\PC*|[\"\\\\\n{}n]*"), 1..8),
+        ) {
+            let labels = |at: usize, text: &str| named("metric", [("at", at.to_string().as_str()), ("text", text)]);
+            let samples: Vec<_> = values.iter().enumerate().map(|(at, (value, text))| (labels(at, text), *value)).collect();
+            let text = written(&samples, &Catalogue::default(), &[]);
+            let read = entries(&text, Dialect::Prometheus, Limits::default()).map(Result::unwrap);
+            let read: Vec<_> = read.filter_map(|entry| match entry {
+                Entry::Sample(sample) => Some((Labels::from_labels(sample.to_labels()), sample.value)),
+                _ => None,
+            }).collect();
+            prop_assert_eq!(read.len(), samples.len());
+            for (read, sample) in read.iter().zip(&samples) {
+                prop_assert_eq!(&read.0, &sample.0);
+                prop_assert!(read.1.to_bits() == sample.1.to_bits() || read.1.is_nan() && sample.1.is_nan());
+            }
+        }
+    }
+}

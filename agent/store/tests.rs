@@ -1,0 +1,285 @@
+use super::*;
+use crate::matcher::{MatchOp, Matcher};
+use crate::promql::Select;
+use crate::sample::{Sample, stale_marker};
+
+const MINUTE: Timestamp = 60_000;
+const LOOKBACK_MS: i64 = 5 * MINUTE;
+
+fn store() -> Store {
+    Store::new(StoreLimits { series: 100, window: Duration::from_secs(600) })
+}
+
+fn named(name: &str) -> Labels {
+    Labels::new([("__name__", name), ("job", "db")])
+}
+
+fn matcher(name: &str, op: MatchOp, value: &str) -> Matcher {
+    Matcher::new(name, op, value).unwrap()
+}
+
+fn current(store: &Store, name: &str, at: Timestamp) -> Vec<f64> {
+    values(store.current().instant(&[matcher("__name__", MatchOp::Equal, name)], at, LOOKBACK_MS))
+}
+
+fn held(store: &Store, name: &str, at: Timestamp) -> Vec<f64> {
+    values(store.held().instant(&[matcher("__name__", MatchOp::Equal, name)], at, LOOKBACK_MS))
+}
+
+fn values(samples: Vec<Sample>) -> Vec<f64> {
+    samples.iter().map(|sample| sample.value).collect()
+}
+
+#[test]
+fn a_series_that_is_missing_in_a_complete_report_is_gone_in_both_views() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let [up, lag] = ["up", "lag"].map(|name| store.series(source, &named(name)).unwrap());
+    store.append(source, MINUTE, true, &[(up, 1.0), (lag, 3.0)]);
+    assert_eq!(current(&store, "lag", MINUTE), [3.0]);
+
+    store.append(source, 2 * MINUTE, true, &[(up, 1.0)]);
+    assert!(current(&store, "lag", 2 * MINUTE).is_empty());
+    assert!(held(&store, "lag", 2 * MINUTE).is_empty());
+    assert_eq!(current(&store, "lag", 2 * MINUTE - 1), [3.0]);
+}
+
+#[test]
+fn a_series_that_is_missing_in_a_failed_look_is_stale_but_held_beyond_the_window() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let [up, lag] = ["up", "lag"].map(|name| store.series(source, &named(name)).unwrap());
+    store.append(source, 0, true, &[(up, 1.0), (lag, 3.0)]);
+    for minute in 1..60 {
+        store.append(source, minute * MINUTE, false, &[(up, 0.0)]);
+        assert_eq!(held(&store, "lag", minute * MINUTE), [3.0]);
+        assert!(current(&store, "lag", minute * MINUTE).is_empty());
+    }
+    store.append(source, 60 * MINUTE, true, &[(up, 1.0)]);
+    assert!(held(&store, "lag", 60 * MINUTE).is_empty());
+    assert!(!store.contains(lag));
+    assert!(store.contains(up));
+}
+
+#[test]
+fn a_source_that_falls_silent_is_held_and_not_current_after_the_lookback() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 0, true, &[(up, 1.0)]);
+    assert_eq!(current(&store, "up", LOOKBACK_MS - 1), [1.0]);
+    assert!(current(&store, "up", LOOKBACK_MS).is_empty());
+    assert_eq!(held(&store, "up", LOOKBACK_MS), [1.0]);
+    assert_eq!(store.newest(LOOKBACK_MS - 1).count(), 1);
+    assert_eq!(store.newest(LOOKBACK_MS).count(), 0);
+}
+
+#[test]
+fn a_removed_source_holds_nothing_and_leaves_with_the_window() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let other = store.add_source("cache", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 0, true, &[(up, 1.0)]);
+    store.append(source, MINUTE, false, &[]);
+    store.remove_source(source, 2 * MINUTE);
+    assert!(held(&store, "up", 2 * MINUTE).is_empty());
+    assert_eq!(held(&store, "up", 2 * MINUTE - 1), [1.0]);
+    assert_eq!(store.series(source, &named("up")), Err(Refused::NoSource));
+    assert_eq!(store.append(source, 3 * MINUTE, true, &[(up, 1.0)]), 0);
+
+    store.append(other, 13 * MINUTE, true, &[]);
+    let counts = store.counts();
+    assert_eq!((counts.sources, counts.series, counts.samples, counts.symbols), (1, 0, 0, 0));
+}
+
+#[test]
+fn a_reload_may_give_the_labels_of_a_removed_source_to_a_new_one_in_the_same_instant() {
+    let mut store = store();
+    let old = store.add_source("db", 10);
+    let before = store.series(old, &named("up")).unwrap();
+    store.append(old, MINUTE, true, &[(before, 0.0)]);
+    store.remove_source(old, 2 * MINUTE);
+
+    let new = store.add_source("db", 10);
+    let after = store.series(new, &named("up")).unwrap();
+    assert_ne!(before, after);
+    assert_eq!(store.append(new, 2 * MINUTE - 1, true, &[(after, 1.0)]), 0, "it would overlap");
+    assert_eq!(store.append(new, 2 * MINUTE, true, &[(after, 1.0)]), 1);
+    assert_eq!(current(&store, "up", 2 * MINUTE), [1.0]);
+    assert_eq!(current(&store, "up", 2 * MINUTE - 1), [0.0]);
+}
+
+#[test]
+fn a_live_source_keeps_its_labels_to_itself() {
+    let mut store = store();
+    let one = store.add_source("one", 10);
+    let two = store.add_source("two", 10);
+    store.series(one, &named("up")).unwrap();
+    let refused = store.series(two, &named("up")).unwrap_err();
+    assert_eq!(refused.to_string(), r#"up{job="db"}: a series of one already; give one of them another label"#);
+    assert_eq!(store.counts().refused.taken, 1);
+}
+
+#[test]
+fn a_report_that_is_not_newer_is_dropped_and_counted() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 5, true, &[(up, 1.0)]);
+    assert_eq!(store.append(source, 5, true, &[(up, 2.0)]), 0);
+    assert_eq!(store.append(source, 4, true, &[]), 0);
+    assert_eq!(store.counts().dropped.out_of_order, 1);
+    assert_eq!(current(&store, "up", 5), [1.0]);
+}
+
+#[test]
+fn a_series_that_stands_twice_in_a_report_keeps_the_first_value() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    assert_eq!(store.append(source, 5, true, &[(up, 1.0), (up, 2.0)]), 1);
+    assert_eq!(store.counts().dropped.duplicate, 1);
+    assert_eq!(current(&store, "up", 5), [1.0]);
+}
+
+#[test]
+fn a_forgotten_series_id_is_dead_even_when_its_place_is_taken() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let gone = store.series(source, &named("gone")).unwrap();
+    store.append(source, 0, true, &[(gone, 1.0)]);
+    store.append(source, 11 * MINUTE, true, &[]);
+    assert!(!store.contains(gone));
+    let new = store.series(source, &named("new")).unwrap();
+    assert_eq!(store.append(source, 12 * MINUTE, true, &[(gone, 7.0), (new, 8.0)]), 1);
+    assert_eq!(store.counts().dropped.unknown_series, 1);
+    assert_eq!(current(&store, "new", 12 * MINUTE), [8.0]);
+    assert!(current(&store, "gone", 12 * MINUTE).is_empty());
+}
+
+#[test]
+fn a_source_writes_its_own_series_only() {
+    let mut store = store();
+    let one = store.add_source("one", 10);
+    let two = store.add_source("two", 10);
+    let up = store.series(one, &named("up")).unwrap();
+    assert_eq!(store.append(two, 1, true, &[(up, 1.0)]), 0);
+    assert_eq!(store.counts().dropped.unknown_series, 1);
+}
+
+#[test]
+fn a_series_that_returns_within_the_window_is_the_same_series() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 0, true, &[(up, 1.0)]);
+    store.append(source, MINUTE, true, &[]);
+    assert_eq!(store.series(source, &named("up")), Ok(up));
+    store.append(source, 2 * MINUTE, true, &[(up, 3.0)]);
+    let seen: Vec<_> = (0..3).map(|minute| current(&store, "up", minute * MINUTE)).collect();
+    assert_eq!(seen, [vec![1.0], vec![], vec![3.0]]);
+}
+
+#[test]
+fn a_stale_marker_ends_a_series() {
+    let mut store = store();
+    let source = store.add_source("rules", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 0, true, &[(up, 1.0)]);
+    store.append(source, 1, false, &[(up, stale_marker())]);
+    store.append(source, 2, false, &[]);
+    assert!(current(&store, "up", 1).is_empty());
+    assert!(held(&store, "up", 2).is_empty());
+}
+
+#[test]
+fn a_full_source_forgets_what_has_ended_before_it_refuses() {
+    let mut store = store();
+    let source = store.add_source("db", 2);
+    let [one, two] = ["one", "two"].map(|name| store.series(source, &named(name)).unwrap());
+    store.append(source, 0, true, &[(one, 1.0), (two, 1.0)]);
+    let refused = store.series(source, &named("three")).unwrap_err();
+    assert_eq!(refused, Refused::SourceFull { source_name: "db".into(), max: 2 });
+
+    store.append(source, 1, true, &[(two, 1.0)]);
+    let three = store.series(source, &named("three")).unwrap();
+    assert!(!store.contains(one));
+    assert_eq!(store.append(source, 2, true, &[(two, 1.0), (three, 1.0)]), 2);
+    assert_eq!(store.counts().refused.source_full, 1);
+}
+
+#[test]
+fn what_is_only_unknown_is_not_forgotten_for_room() {
+    let mut store = store();
+    let source = store.add_source("db", 1);
+    let one = store.series(source, &named("one")).unwrap();
+    store.append(source, 0, true, &[(one, 1.0)]);
+    store.append(source, 1, false, &[]);
+    assert!(store.series(source, &named("two")).is_err());
+    assert_eq!(held(&store, "one", 1), [1.0]);
+}
+
+#[test]
+fn a_full_store_forgets_removed_sources_before_it_refuses() {
+    let mut store = Store::new(StoreLimits { series: 1, window: Duration::from_secs(600) });
+    let old = store.add_source("old", 10);
+    let new = store.add_source("new", 10);
+    let one = store.series(old, &named("one")).unwrap();
+    store.append(old, 0, true, &[(one, 1.0)]);
+    let refused = store.series(new, &named("two")).unwrap_err();
+    assert_eq!(refused, Refused::StoreFull { source_name: "new".into(), max: 1 });
+    store.remove_source(old, 1);
+    assert!(store.series(new, &named("two")).is_ok());
+    assert_eq!(store.counts().refused.store_full, 1);
+}
+
+#[test]
+fn selection_takes_every_kind_of_matcher() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let labels = [
+        Labels::new([("__name__", "a"), ("mode", "read")]),
+        Labels::new([("__name__", "a"), ("mode", "write")]),
+        Labels::new([("__name__", "b")]),
+        Labels::new([("mode", "nameless")]),
+    ];
+    let row: Vec<_> = (1_u8..)
+        .zip(&labels)
+        .map(|(value, labels)| (store.series(source, labels).unwrap(), f64::from(value)))
+        .collect();
+    store.append(source, 1, true, &row);
+    let select = |matchers: &[(&str, MatchOp, &str)]| {
+        let matchers: Vec<_> = matchers.iter().map(|(name, op, value)| matcher(name, *op, value)).collect();
+        values(store.current().instant(&matchers, 1, 1))
+    };
+    assert_eq!(select(&[("__name__", MatchOp::Equal, "a")]), [1.0, 2.0]);
+    assert_eq!(select(&[("__name__", MatchOp::Equal, "a"), ("mode", MatchOp::NotEqual, "read")]), [2.0]);
+    assert_eq!(select(&[("__name__", MatchOp::Equal, "a"), ("__name__", MatchOp::NotEqual, "a")]), Vec::<f64>::new());
+    assert_eq!(select(&[("__name__", MatchOp::NotEqual, "")]), [1.0, 2.0, 3.0]);
+    assert_eq!(select(&[("__name__", MatchOp::Regex, "b|c")]), [3.0]);
+    assert_eq!(select(&[("__name__", MatchOp::Equal, "")]), [4.0]);
+    assert_eq!(select(&[("mode", MatchOp::Regex, ".*e.*")]), [4.0, 1.0, 2.0]);
+    assert_eq!(select(&[("mode", MatchOp::Equal, "")]), [3.0]);
+}
+
+#[test]
+fn a_source_that_reports_without_a_pause_is_bounded_by_rows() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    let up = store.series(source, &named("up")).unwrap();
+    (0..10_000).for_each(|at| assert_eq!(store.append(source, at, true, &[(up, 1.0)]), 1));
+    assert_eq!(store.counts().samples, source::MAX_ROWS);
+    assert_eq!(current(&store, "up", 9_999), [1.0]);
+}
+
+#[test]
+fn a_label_string_is_kept_once() {
+    let mut store = store();
+    let source = store.add_source("db", 10);
+    for instance in ["one", "two", "three"] {
+        store.series(source, &named("up").with("instance", instance)).unwrap();
+    }
+    // __name__, up, job, db, instance and three values.
+    assert_eq!(store.counts().symbols, 8);
+}

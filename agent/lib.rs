@@ -25,12 +25,21 @@ pub mod sample;
 pub mod secret;
 pub mod stop;
 
+pub mod config;
+
 // The flow, in order.
 pub mod net;
 pub mod probe;
+pub mod target;
 
 pub mod promql;
 pub mod store;
+
+pub mod rule;
+
+pub mod alert;
+pub mod notify;
+pub mod state;
 
 pub mod export;
 

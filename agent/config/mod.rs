@@ -1,0 +1,105 @@
+//! The configuration as the rest of the agent sees it: plain data, complete and checked.
+
+mod alerting;
+#[cfg(test)]
+mod corpus;
+mod discover;
+mod environment;
+mod expand;
+mod fields;
+pub(crate) mod files;
+mod kept;
+pub mod load;
+pub mod read;
+mod scalar;
+pub mod state_dir;
+mod targets;
+mod text;
+pub mod tree;
+mod words;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::alert::route::Route;
+use crate::notify::Receiver;
+use crate::target::Target;
+
+pub use tree::Problem;
+
+/// Everything that a run is configured with, defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub state_dir: PathBuf,
+    /// On every alert, and on every sample that leaves. Rules do not see them.
+    pub labels: BTreeMap<String, String>,
+    pub evaluation: Evaluation,
+    /// The rule files that the patterns under `rule_files` found, in order.
+    pub rule_files: Vec<RuleFile>,
+    /// Names of shipped rules that are switched off.
+    pub disabled_rules: Vec<String>,
+    pub targets: Vec<Target>,
+    /// `None` while nobody is paged.
+    pub alerting: Option<Alerting>,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluation {
+    pub interval: Duration,
+    /// Whether a changed verdict brings the next evaluation forward.
+    pub react: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFile {
+    pub path: PathBuf,
+    /// Whether alerts of this file are held while their inputs are stale or unknown.
+    pub hold: bool,
+}
+
+/// Who is paged: Alertmanager's `route` and `receivers`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alerting {
+    pub route: Route,
+    pub receivers: Vec<Receiver>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Human on a terminal, JSON elsewhere.
+    Auto,
+    Json,
+    Human,
+}
+
+/// Every key that is read here; the settings of kinds are their own.
+#[cfg(test)]
+fn known_keys() -> Vec<&'static str> {
+    let kinds = crate::probe::KINDS.iter().map(|kind| kind.name);
+    [load::SECTIONS, targets::SCHEDULE, targets::OWN, alerting::ROUTE, alerting::WEBHOOK]
+        .concat()
+        .into_iter()
+        .chain(kinds)
+        .collect()
+}

@@ -1,0 +1,170 @@
+use std::time::Duration;
+
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    match load("r.yml", text, false) {
+        Ok(groups) => panic!("loaded {groups:?}"),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const GOOD: &str = r#"
+groups:
+  - name: g
+    interval: 30s
+    rules:
+      - alert: InstanceDown
+        expr: up == 0
+        for: 5m
+        keep_firing_for: 1m30s
+        labels: {severity: page, team: "{{ $labels.team }}", level: 1}
+        annotations:
+          summary: "Instance {{ $labels.instance }} down"
+      - alert: Always
+        expr: 1
+  - name: empty
+"#;
+
+#[test]
+fn a_rule_file_is_read_as_prometheus_reads_it() {
+    let groups = load("r.yml", GOOD, true).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let [group, empty] = groups.as_slice() else { panic!("{groups:?}") };
+    assert_eq!((group.name.as_str(), group.interval, group.hold), ("g", Some(Duration::from_secs(30)), true));
+    assert_eq!((empty.interval, empty.rules.len()), (None, 0));
+    let rule = &group.rules[0];
+    assert_eq!((rule.pending_for, rule.keep_firing_for), (Duration::from_secs(300), Duration::from_secs(90)));
+    assert_eq!(rule.labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["level", "severity", "team"]);
+    assert_eq!(rule.at.to_string(), "r.yml:6:16");
+    assert_eq!(
+        (rule.id.as_str(), group.rules[1].id.as_str()),
+        (r#"InstanceDown{level="1", severity="page", team="{{ $labels.team }}"}"#, "Always")
+    );
+}
+
+#[test]
+fn an_empty_file_has_no_groups() {
+    for text in ["", "# nothing", "groups:", "groups: []"] {
+        assert!(load("r.yml", text, false).is_ok_and(|groups| groups.is_empty()), "{text:?}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_found_at_once_where_it_stands() {
+    let text = r#"groups:
+  - name: g
+    limit: 5
+    labels: {a: b}
+    rules:
+      - alert: A
+        expr: up ==
+        fore: 5m
+        labels: {"a-b": c}
+        annotations: {summary: "{{ $label.x }} {{ query }}"}
+      - record: a:b
+        expr: up
+      - alert: B
+        for: 5
+      - alert: C
+        expr: |
+          up
+            == foo(1)
+  - name: g
+    query_offset: 1m
+    rules:
+      - {alert: D, expr: up, labels: {a: b}}
+      - {alert: D, expr: down, labels: {a: b}}
+      - {alert: E, expr: '"text"', labels: [a]}
+"#;
+    let found = problems(text);
+    let expected = [
+        "r.yml:3:5: limits on a group's alerts (`limit`) are not supported by this version",
+        "r.yml:4:5: labels of a group (`labels`) are not supported by this version: give them to its rules",
+        "r.yml:7:20: ",
+        "r.yml:8:9: unknown key `fore`: did you mean `for`?",
+        "r.yml:9:18: `a-b` is no name for one of the `labels`",
+        "r.yml:10:36: template: undefined variable \"$label\"",
+        "r.yml:10:51: template function \"query\" is not supported by this version",
+        "r.yml:11:9: recording rules (`record`) are not supported by this version",
+        "r.yml:13:9: a rule needs `expr`",
+        "r.yml:14:14: `for`: \"5\" is not a duration",
+        "r.yml:18:16: ",
+        "r.yml:19:11: group `g` stands twice in this file",
+        "r.yml:20:5: query offsets (`query_offset`) are not supported by this version",
+        "r.yml:23:17: alert `D` stands twice in this group with the same labels",
+        "r.yml:24:26: an alert's expression is a vector or a number, not a string",
+        "r.yml:24:44: `labels` is a mapping of names to texts, not a list",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn what_is_no_rule_file_is_refused() {
+    assert!(problems("rules: []")[0].starts_with("r.yml:1:1: unknown key `rules`"));
+    assert!(problems("[]")[0].contains("a rule file is a mapping"));
+    assert!(problems("groups: 5")[0].starts_with("r.yml:1:9: `groups` is a list"));
+    assert!(problems("groups: [x]")[0].contains("a group is a mapping"));
+    assert!(problems("groups: [{rules: []}]")[0].contains("a group needs `name`"));
+    assert!(problems("groups: [{name: g, rules: [{alert: A, alert: B, expr: up}]}]")[0].starts_with("r.yml:1:"));
+    assert!(problems("groups: [")[0].starts_with("r.yml:1:"));
+    assert!(problems("groups: [{name: g, rules: [{alert: [A], expr: {a: b}}]}]").len() == 2);
+}
+
+/// The body of the fuzz loop.
+fn loads_or_refuses(text: &str) {
+    match load("r.yml", text, false) {
+        Ok(groups) => {
+            for rule in groups.iter().flat_map(|group| &group.rules) {
+                let written = rule.expr.to_string();
+                assert_eq!(promql::parse(&written).map(|expr| expr.to_string()), Ok(written));
+            }
+        }
+        Err(problems) => assert!(!problems.is_empty() && problems.is_sorted_by(|a, b| a.at <= b.at)),
+    }
+}
+
+#[test]
+fn any_text_is_a_rule_file_or_refused() {
+    let seeds = [
+        include_str!("../../../rules/targets.yml"),
+        include_str!("../../../rules/redis.yml"),
+        "groups: [{name: g, interval: 5s, rules: [{alert: A, expr: 'sum by (a) (b{c=~\"d|e\"}) > 1', for: 1m}]}]",
+    ];
+    let tokens = [
+        "{{ $labels.a }}",
+        "{{",
+        "}}",
+        "expr: ",
+        "- ",
+        ": ",
+        "\n",
+        "  ",
+        "'",
+        "\"",
+        "sum",
+        "(",
+        ")",
+        "{",
+        "}",
+        "=~",
+        "[5m]",
+        "and on(a)",
+        "for: ",
+        "1e999",
+        "\\x",
+        "record: ",
+        "&a ",
+        "*a",
+    ];
+    crate::fuzz::texts(600, &seeds, &tokens, loads_or_refuses);
+}
+
+#[test]
+fn unit_tests_given_as_rules_are_told_where_they_belong() {
+    let problems = load("t.yml", "rule_files: [a.yml]\ntests: []\n", false).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["t.yml:1:1: these are unit tests of rules, not rules: run `watchkeeper test` on them"]);
+}

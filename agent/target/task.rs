@@ -1,0 +1,405 @@
+//! The task of a target: it decides when to look, runs one look at a time under its deadline, and turns what
+//! comes back into a verdict and samples. A thin loop around [`super::verdict`].
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
+
+use super::board::{Board, View};
+use super::record::Recorder;
+use super::verdict::{Judge, Outcome, Step, Verdict};
+use super::{Schedule, Target};
+use crate::clock::{Clock, millis};
+use crate::net::{self, Net};
+use crate::probe::{Failure, Path, Prober, Reading, Reason, Report};
+use crate::sample::{Metric, Timestamp};
+use crate::state::{Grace, Op, State};
+use crate::stop;
+use crate::store::Store;
+
+pub static TARGET_UP: Metric =
+    Metric::gauge("watchkeeper_target_up", "The verdict on a target: 1 up, 0 down, absent while unknown.");
+static TARGET_FAILURE: Metric =
+    Metric::gauge("watchkeeper_target_failure", "1 while the newest look on a path failed, with the reason.");
+static PROBE_SUCCESS: Metric = Metric::gauge("probe_success", "Whether the newest look at the target succeeded.");
+static PROBE_DURATION: Metric = Metric::gauge("probe_duration_seconds", "How long the newest look took.");
+static PROBE_TIMEOUT: Metric = Metric::gauge("probe_timeout_seconds", "The deadline of a look.");
+
+/// The facts that every target has, whatever its kind.
+pub const METRICS: &[&Metric] = &[&TARGET_UP, &TARGET_FAILURE, &PROBE_SUCCESS, &PROBE_DURATION, &PROBE_TIMEOUT];
+
+/// How soon a held connection that broke is looked at again.
+const AFTER_BREAK: i64 = 50;
+
+/// What the tasks of all targets share.
+pub struct Shared {
+    pub clock: Clock,
+    pub store: Arc<Mutex<Store>>,
+    pub board: Arc<Board>,
+    pub net: Arc<Net>,
+    pub state: State,
+    /// Caps how many looks are under way at once, over all targets.
+    pub slots: Semaphore,
+    pub metrics: Metrics,
+    pub node: String,
+}
+
+/// How the looking itself goes.
+#[derive(Default)]
+pub struct Metrics {
+    looks: Family<LookLabels, Counter>,
+    late: Counter,
+    missed: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookLabels {
+    kind: &'static str,
+    path: &'static str,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Looks at targets, by how they ended";
+        registry.register("watchkeeper_probes", help, self.looks.clone());
+        let help = "Looks that began more than a tenth of their interval after they were due";
+        registry.register("watchkeeper_probes_late", help, self.late.clone());
+        let help = "Looks that were left out because the one before took longer than the interval";
+        registry.register("watchkeeper_probes_missed", help, self.missed.clone());
+    }
+}
+
+/// When each path is looked at next.
+struct Plan {
+    due: Timestamp,
+    /// This look confirms a failure: it goes before the other path's.
+    confirms: bool,
+}
+
+pub struct Task {
+    target: Target,
+    shared: Arc<Shared>,
+    prober: Prober,
+    judge: Judge,
+    facts: Recorder,
+    fresh: Recorder,
+    held: Option<Recorder>,
+    plan_fresh: Plan,
+    plan_held: Option<Plan>,
+    /// When the held connection last broke.
+    broke_at: Option<Timestamp>,
+    /// Whether a look on each path has succeeded.
+    succeeded: [bool; 2],
+    /// Why the newest look on each path failed, if it did.
+    failing: [Option<Failure>; 2],
+    /// The newest failure of all.
+    last_failure: Option<Failure>,
+    grace: Option<Grace>,
+}
+
+impl Task {
+    /// `grace`: what still runs of the time in which failures make no verdict (see [`super::verdict`]).
+    pub fn new(target: Target, shared: Arc<Shared>, grace: Option<Grace>) -> Self {
+        let now = shared.clock.now();
+        let grace_until = grace.as_ref().map(|grace| grace.configured_at + millis(target.grace));
+        let labels = target.series_labels(&shared.node);
+        let recorder = |stream: &str| {
+            Recorder::new(shared.store.clone(), shared.clock, &format!("{} {stream}", target.name), labels.clone())
+        };
+        let holds = target.settings.reconnect().is_some();
+        let plan = || Plan { due: now, confirms: false };
+        shared.board.put(&target.name, first_view(&target, &shared.node, now));
+        Task {
+            prober: target.settings.prober(shared.net.clone()),
+            judge: Judge::new(target.schedule, grace_until, now),
+            facts: recorder("facts"),
+            fresh: recorder("fresh"),
+            held: holds.then(|| recorder("held")),
+            plan_fresh: plan(),
+            plan_held: holds.then(plan),
+            broke_at: None,
+            succeeded: [false, !holds],
+            failing: [None, None],
+            last_failure: None,
+            grace,
+            target,
+            shared,
+        }
+    }
+
+    /// Looks until `stop` says true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let (path, due) = self.next();
+            tokio::select! {
+                biased;
+                () = stop::told(&mut stop) => return,
+                broken = AssertUnwindSafe(self.prober.broken()).catch_unwind() => {
+                    self.broke(broken.unwrap_or_else(|_| panicked()));
+                }
+                () = tokio::time::sleep_until(self.shared.clock.instant(due)) => tokio::select! {
+                    biased;
+                    () = stop::told(&mut stop) => return,
+                    () = self.look(path, due) => {}
+                },
+            }
+        }
+    }
+
+    fn next(&self) -> (Path, Timestamp) {
+        let fresh = (!self.plan_fresh.confirms, self.plan_fresh.due, Path::Fresh);
+        let held = self.plan_held.as_ref().map(|plan| (!plan.confirms, plan.due, Path::Held));
+        let first = held.filter(|held| (held.0, held.1) < (fresh.0, fresh.1)).unwrap_or(fresh);
+        (first.2, first.1)
+    }
+
+    async fn look(&mut self, path: Path, due: Timestamp) {
+        let shared = self.shared.clone();
+        let Some(_slot) = self.slot(&shared.slots).await else { return };
+        let late = shared.clock.now() - due;
+        if late * 10 > millis(self.target.schedule.interval) {
+            shared.metrics.late.inc();
+        }
+        let started = Instant::now();
+        let report = guarded(self.target.schedule.timeout, self.prober.look(path)).await;
+        let missed = (shared.clock.now() - due) / millis(self.target.schedule.interval).max(1);
+        shared.metrics.missed.inc_by(missed.unsigned_abs());
+        self.finish(path, report, started.elapsed());
+    }
+
+    /// Waits for a free slot. A wait that outlasts what is known makes the verdict unknown.
+    async fn slot<'a>(&mut self, slots: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        loop {
+            self.expire(self.shared.clock.now());
+            match tokio::time::timeout(self.target.schedule.interval, slots.acquire()).await {
+                Ok(permit) => return permit.ok(),
+                Err(_) => continue,
+            }
+        }
+    }
+
+    /// Forgets what is too old to be known any more: that nobody has looked is the agent's own fault.
+    fn expire(&mut self, now: Timestamp) {
+        if !self.judge.is_expired(now) {
+            return;
+        }
+        let changed = self.judge.expire();
+        self.record_facts(now, None);
+        self.shared.board.update(&self.target.name, |view| view.blind = true);
+        if let Some((from, to)) = changed {
+            self.changed(from, to);
+        }
+    }
+
+    fn finish(&mut self, path: Path, report: Report, took: Duration) {
+        let now = self.shared.clock.now();
+        let outcome = Outcome::of(report.failure.as_ref());
+        let step = self.judge.finish(path, outcome, now);
+        self.count(path, outcome);
+        let stream = match (path, &mut self.held) {
+            (Path::Held, Some(held)) => held,
+            _ => &mut self.fresh,
+        };
+        stream.record(now, report.failure.is_none(), &report.readings);
+        if report.addresses_changed {
+            self.plan_fresh.due = self.plan_fresh.due.min(now);
+        }
+        if path == Path::Held && outcome == Outcome::Blind {
+            // What the fresh path said up to `reconnect` ago is no evidence for now.
+            self.plan_fresh.due = self.plan_fresh.due.min(next_tick(&self.target, now));
+        }
+        self.succeeded[index(path)] |= report.failure.is_none();
+        self.note(path, report.failure);
+        self.record_facts(now, Some(took));
+        self.show(now, took);
+        self.follow(path, step, now, millis(self.target.schedule.confirm));
+        if matches!(outcome, Outcome::Good | Outcome::Full) {
+            self.end_grace();
+        }
+    }
+
+    fn broke(&mut self, failure: Failure) {
+        let now = self.shared.clock.now();
+        tracing::warn!(target = self.target.name, error = %failure, "held connection broke");
+        // A server that closes every connection soon costs one an interval, not twenty a second.
+        let interval = millis(self.target.schedule.interval);
+        let again = self.broke_at.replace(now).is_some_and(|at| now - at < interval);
+        let look_after = if again { interval } else { AFTER_BREAK };
+        self.note(Path::Held, Some(failure));
+        let step = self.judge.broke(now);
+        self.record_facts(now, None);
+        self.show(now, Duration::ZERO);
+        self.follow(Path::Held, step, now, look_after);
+    }
+
+    /// Acts on a step: tells of a changed verdict, plans the next look of the path.
+    fn follow(&mut self, path: Path, step: Step, now: Timestamp, confirm_after: i64) {
+        if let Some((from, to)) = step.changed {
+            self.changed(from, to);
+        }
+        let due = if step.confirm { now + confirm_after } else { self.due_after(path, now) };
+        let plan = Plan { due, confirms: step.confirm };
+        match (path, &mut self.plan_held) {
+            (Path::Held, Some(held)) => *held = plan,
+            _ => self.plan_fresh = plan,
+        }
+    }
+
+    fn due_after(&self, path: Path, now: Timestamp) -> Timestamp {
+        let tick = next_tick(&self.target, now);
+        match self.target.settings.reconnect() {
+            Some(reconnect) if path == Path::Fresh && self.judge.is_settled(Path::Fresh) => {
+                tick.max(now + millis(reconnect))
+            }
+            _ => tick,
+        }
+    }
+
+    fn changed(&mut self, from: Verdict, to: Verdict) {
+        let name = self.target.name.as_str();
+        let cause = self.last_failure.as_ref().filter(|_| self.is_failing()).map(ToString::to_string);
+        let now = self.shared.clock.now();
+        self.shared.board.update(name, |view| (view.verdict, view.since) = (to, now));
+        let (from, to) = (from.name(), to.name());
+        match &cause {
+            Some(cause) => tracing::warn!(target = name, from, to, error = %cause, "verdict changed"),
+            None => tracing::info!(target = name, from, to, "verdict changed"),
+        }
+        self.shared.board.tell(name);
+    }
+
+    fn note(&mut self, path: Path, failure: Option<Failure>) {
+        if failure.as_ref().is_some_and(|failure| failure.reason == Reason::Panic) {
+            self.prober = self.target.settings.prober(self.shared.net.clone());
+        }
+        self.failing[index(path)].clone_from(&failure);
+        // The newest of what still fails; what is over is kept only while nothing else is wrong.
+        if let Some(failure) = failure.or_else(|| self.failing.iter().flatten().next().cloned()) {
+            self.last_failure = Some(failure);
+        }
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.iter().any(Option::is_some)
+    }
+
+    /// The uniform facts, written before the verdict's change is told, so that rules read them.
+    fn record_facts(&mut self, now: Timestamp, took: Option<Duration>) {
+        let verdict = self.judge.verdict();
+        let labelled = [
+            ("kind", self.target.settings.kind()),
+            ("priority", self.target.priority.name()),
+            ("scope", self.target.scope.name()),
+        ];
+        let plain = |metric, value| Reading { metric, labels: Vec::new(), value };
+        let mut readings = Vec::with_capacity(6);
+        if verdict != Verdict::Unknown {
+            let labels = labelled.map(|(name, value)| (name, value.to_owned())).to_vec();
+            let value = if verdict == Verdict::Up { 1.0 } else { 0.0 };
+            readings.push(Reading { metric: &TARGET_UP, labels, value });
+        }
+        readings.push(plain(&PROBE_SUCCESS, if self.is_failing() { 0.0 } else { 1.0 }));
+        readings.push(plain(&PROBE_TIMEOUT, self.target.schedule.timeout.as_secs_f64()));
+        readings.extend(took.map(|took| plain(&PROBE_DURATION, took.as_secs_f64())));
+        for (path, failure) in [Path::Fresh, Path::Held].into_iter().zip(&self.failing) {
+            let labels = |failure: &Failure| {
+                vec![("path", path.name().to_owned()), ("reason", failure.reason.name().to_owned())]
+            };
+            let reading = |failure| Reading { metric: &TARGET_FAILURE, labels: labels(failure), value: 1.0 };
+            readings.extend(failure.as_ref().map(reading));
+        }
+        self.facts.record(now, verdict != Verdict::Unknown, &readings);
+    }
+
+    fn show(&self, now: Timestamp, took: Duration) {
+        let is_blind = |failure: &Failure| Outcome::of(Some(failure)) == Outcome::Blind;
+        let blind = self.failing.iter().flatten().any(is_blind);
+        self.shared.board.update(&self.target.name, |view| {
+            (view.looked, view.last_look, view.last_duration) = (true, now, took);
+            (view.failing, view.blind) = (self.is_failing(), blind);
+            view.seen = self.succeeded == [true; 2];
+            view.last_failure.clone_from(&self.last_failure);
+        });
+    }
+
+    fn count(&self, path: Path, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Good => "good",
+            Outcome::Bad => "bad",
+            Outcome::Full => "full",
+            Outcome::Blind => "blind",
+        };
+        let labels = LookLabels { kind: self.target.settings.kind(), path: path.name(), outcome };
+        self.shared.metrics.looks.get_or_create_owned(&labels).inc();
+    }
+
+    /// A first success ends the grace for good, over restarts too. The looks do not wait for the disk.
+    fn end_grace(&mut self) {
+        if let Some(grace) = self.grace.take() {
+            let state = self.shared.state.clone();
+            let ended = vec![Op::PutGrace(Grace { ended: true, ..grace })];
+            tokio::spawn(async move { state.commit(ended).await });
+        }
+    }
+}
+
+/// One look under its deadline. A probe that panics is a failed probe.
+async fn guarded(limit: Duration, look: impl Future<Output = Report>) -> Report {
+    match net::within(limit, AssertUnwindSafe(look).catch_unwind()).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(_)) => Report::failed(panicked()),
+        Err(failure) => Report::failed(failure),
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::new(Reason::Panic, "probe", "the probe itself broke: please report this")
+}
+
+fn index(path: Path) -> usize {
+    match path {
+        Path::Fresh => 0,
+        Path::Held => 1,
+    }
+}
+
+fn first_view(target: &Target, node: &str, now: Timestamp) -> View {
+    View {
+        labels: target.verdict_labels(node),
+        interval: target.schedule.interval,
+        timeout: target.schedule.timeout,
+        verdict: Verdict::Unknown,
+        since: now,
+        looked: false,
+        seen: false,
+        blind: false,
+        last_look: now,
+        last_duration: Duration::ZERO,
+        last_failure: None,
+        failing: false,
+    }
+}
+
+/// The first tick after `now`. A target's ticks stand at a phase taken from its name: spread over the interval,
+/// and the same after a restart.
+fn next_tick(target: &Target, now: Timestamp) -> Timestamp {
+    let Schedule { interval, .. } = target.schedule;
+    let interval = millis(interval).max(1);
+    let name = crate::sample::Labels::new([("target", target.name.as_str())]);
+    let phase = i64::try_from(name.fingerprint() % interval.unsigned_abs()).unwrap_or(0);
+    let since = (now - phase).rem_euclid(interval);
+    now - since + interval
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -24,6 +24,7 @@ pub mod matcher;
 pub mod sample;
 pub mod secret;
 pub mod stop;
+pub mod telemetry;
 
 pub mod config;
 
@@ -38,8 +39,12 @@ pub mod store;
 pub mod rule;
 
 pub mod alert;
+pub mod engine;
 pub mod notify;
 pub mod state;
 
+pub mod api;
 pub mod export;
 
+pub mod app;
+pub mod cli;

@@ -1,0 +1,124 @@
+//! What the agent shows over HTTP. It only reads: nothing here changes state, and no caller names an address.
+
+mod health;
+mod metrics;
+mod prometheus;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::alert::Alert;
+use crate::clock::Clock;
+use crate::export::catalogue::Catalogue;
+use crate::sample::Timestamp;
+use crate::stop;
+use crate::store::Store;
+use crate::target::board::Board;
+
+/// The most connections at once: for one more, the oldest is closed.
+const CONNECTIONS: usize = 64;
+/// The most bytes of a request's head.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// How long a client may take to send a request's head, and to be idle between two.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The longest that one connection is served.
+const CONNECTION_TIME: Duration = Duration::from_secs(300);
+
+/// What the answers are made from.
+pub struct Context {
+    pub clock: Clock,
+    pub board: Arc<Board>,
+    pub store: Arc<Mutex<Store>>,
+    pub alerts: watch::Receiver<Arc<Vec<Alert>>>,
+    pub liveness: Arc<Liveness>,
+    /// On every sample that leaves.
+    pub labels: BTreeMap<String, String>,
+    /// HELP and TYPE of what the store may hold.
+    pub catalogue: Arc<Mutex<Catalogue>>,
+}
+
+/// When the evaluation loop last came round.
+#[derive(Default)]
+pub struct Liveness(AtomicI64);
+
+impl Liveness {
+    pub fn tick(&self, now: Timestamp) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether the loop has come round within `limit` milliseconds.
+    pub fn is_ticking(&self, now: Timestamp, limit: i64) -> bool {
+        now - self.0.load(Ordering::Relaxed) <= limit
+    }
+}
+
+pub fn router(context: Arc<Context>) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/alerts", get(prometheus::alerts))
+        .route("/api/v1/targets", get(prometheus::targets))
+        .fallback(not_found)
+        .with_state(context)
+}
+
+async fn not_found() -> Response {
+    let error = "there is nothing at this address: see /health, /metrics, /api/v1/alerts and /api/v1/targets";
+    prometheus::error(StatusCode::NOT_FOUND, "not_found", error).into_response()
+}
+
+/// Serves until `stop` says true. A connection that misbehaves is closed; the others go on. However many stay open
+/// and say nothing, a new one is served: an answer takes far less time than others need to push it out.
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop::told(&mut stop) => return,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                by_age.retain(|connection| !connection.is_finished());
+                if by_age.len() >= CONNECTIONS {
+                    by_age.pop_front().inspect(AbortHandle::abort);
+                }
+                let served = tokio::time::timeout(CONNECTION_TIME, converse(stream, peer, router.clone()));
+                by_age.push_back(connections.spawn(async move { drop(served.await) }));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: without a pause this loop would take a whole core.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}

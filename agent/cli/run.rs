@@ -1,0 +1,28 @@
+//! `watchkeeper run`: from arguments to a running agent.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::app;
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(
+    after_help = "Exit code: 0 after a clean stop, 1 on bad configuration.\n\nExamples:\n  watchkeeper run --config /etc/watchkeeper/watchkeeper.yml\n  DATABASE_URL=postgres://… REDIS_URL=redis://… watchkeeper"
+)]
+pub struct Arguments {
+    /// The configuration file. Without one, what the environment names is watched.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> u8 {
+    match app::run(arguments.config.as_deref(), &super::environment()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("watchkeeper: {error}");
+            1
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The configuration that most tests share: looks often, evaluates often, pages at once.
+
+use crate::support::agent::Setup;
+use crate::support::receiver::Receiver;
+
+/// A rule without a delay, for any target: tests that are about something else than the shipped rules' patience.
+pub const RULES: &str = r#"
+groups:
+- name: test
+  rules:
+  - alert: TargetDown
+    expr: watchkeeper_target_up == 0
+    labels: {severity: critical, test: "yes"}
+    annotations: {summary: "{{ $labels.target }} is down"}
+"#;
+
+const OFTEN: &str = "
+defaults: {interval: 300ms, timeout: 250ms, confirm: 50ms}
+evaluation: {interval: 300ms}
+rule_files: [{path: rules.yml, hold: true}]
+";
+
+/// Pages the receiver for the alerts of [`RULES`] alone; `more` holds the targets, and whatever else.
+pub fn paging(receiver: &Receiver, more: &str) -> Setup {
+    let text = format!(
+        "{OFTEN}
+alerting:
+  route:
+    receiver: nobody
+    routes:
+    - {{receiver: people, matchers: ['test=\"yes\"'], group_by: [alertname, target]}}
+  receivers:
+  - name: nobody
+  - name: people
+    webhook_configs: [{{url: \"{}\"}}]
+{more}",
+        receiver.url()
+    );
+    Setup::new(&text).with_file("rules.yml", RULES)
+}
+
+/// Pages the receiver for every alert, the shipped rules' too.
+pub fn paging_everything(receiver: &Receiver, more: &str) -> Setup {
+    let text = format!("{OFTEN}{}{more}", pages_for_everything(receiver));
+    Setup::new(&text).with_file("rules.yml", RULES)
+}
+
+/// The `alerting` that pages for every alert, each target on its own.
+pub fn pages_for_everything(receiver: &Receiver) -> String {
+    format!(
+        "
+alerting:
+  route: {{receiver: people, group_by: [alertname, target]}}
+  receivers: [{{name: people, webhook_configs: [{{url: \"{}\"}}]}}]
+",
+        receiver.url()
+    )
+}

@@ -1,0 +1,23 @@
+//! The integration tests: the real binary and the library's parts against real servers. One binary, so that it is
+//! linked once; a module for each part.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::disallowed_methods, reason = "real servers and processes run on real time")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each part of the support is there for every test, today's or the next one's")]
+mod support;
+
+mod configuration;
+
+mod api;
+mod databases;
+mod disk;
+mod documents;
+mod gate;
+mod hostile;
+mod kills;
+mod lasting;
+mod metrics;
+mod rules;
+mod start;
+mod supports;

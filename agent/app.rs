@@ -89,13 +89,15 @@ pub fn run(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resul
     let state_metrics = state::Metrics::default();
     let (state, kept) = State::open(&dir, state_metrics.clone(), move || clock.now())?;
     let plan = plan(present, &kept.rows, environment)?;
-    telemetry::start(&plan.loaded.config.log);
+    let log = telemetry::start(&plan.loaded.config.log).map_err(StartError::Runtime)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let running = start(clock, plan, state, state_metrics, kept).await?;
+        let running = start(clock, plan, state, &state_metrics, kept, &log).await?;
         wait_and_stop(running, &mut signals).await
-    })
+    });
+    log.flush(LAST_LINES);
+    ended
 }
 
 /// A configuration with its rules, or everything that is wrong with either.
@@ -135,6 +137,8 @@ fn plan(
     }
 }
 
+/// How long the last log lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// What is said of a part that nobody told to end.
 const ENDED: &str = "it ended by itself";
 
@@ -210,8 +214,9 @@ async fn start(
     clock: Clock,
     plan: Plan,
     state: State,
-    state_metrics: state::Metrics,
+    state_metrics: &state::Metrics,
     kept: state::Loaded,
+    log: &telemetry::Output,
 ) -> Result<Running, StartError> {
     let Plan { loaded, groups, rejected } = plan;
     let config = &loaded.config;
@@ -230,7 +235,7 @@ async fn start(
     let board = Arc::new(Board::default());
     let net = Arc::new(Net::new(NetSettings::default()));
     let metrics = AllMetrics::new(config, rejected.is_empty());
-    let registry = metrics.registry(&state_metrics);
+    let registry = metrics.registry(state_metrics, log);
     let mut catalogue = Catalogue::of_kinds();
     catalogue.extend(task::METRICS.iter().map(|metric| Family::from(*metric)));
     let catalogue = Arc::new(Mutex::new(catalogue));
@@ -368,8 +373,9 @@ impl AllMetrics {
         metrics
     }
 
-    fn registry(&self, state: &state::Metrics) -> Registry {
+    fn registry(&self, state: &state::Metrics, log: &telemetry::Output) -> Registry {
         let mut registry = Registry::default();
+        log.register(&mut registry);
         self.engine.register(&mut registry);
         self.task.register(&mut registry);
         self.notify.register(&mut registry);

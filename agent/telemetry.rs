@@ -1,8 +1,16 @@
 //! Logs, on standard output: JSON with the standard fields at the top level and everything else in one object
 //! `attributes`; or lines for people. A field that does not apply is omitted.
+//!
+//! A thread of its own writes them: whoever reads the log slowly, or not at all, does not stop the watch. Lines that
+//! find no room are dropped and counted.
 
 use std::fmt::{self, Write as _};
-use std::io::{IsTerminal, Write as _};
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -24,16 +32,72 @@ const STANDARD: [&str; 9] =
 /// The longest value that is written, in bytes: what a target answers may stand in a log line.
 const LONGEST_VALUE: usize = 4096;
 
+/// How many lines may wait for the reader of the log.
+const WAITING_LINES: usize = 1_024;
+
 /// Starts logging for the whole process. A second call changes nothing.
-pub fn start(log: &Log) {
+pub fn start(log: &Log) -> std::io::Result<Output> {
     let json = match log.format {
         LogFormat::Json => true,
         LogFormat::Human => false,
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
-    let lines = Lines { level: filter(log.level), json };
+    let output = Output::to(std::io::stdout())?;
+    let lines = Lines { level: filter(log.level), json, output: output.clone() };
     // A second start (a test, an embedding) keeps the first subscriber.
     drop(tracing_subscriber::registry().with(lines).try_init());
+    Ok(output)
+}
+
+/// Where lines go: to the thread that writes them.
+#[derive(Debug, Clone)]
+pub struct Output {
+    jobs: SyncSender<Job>,
+    dropped: Counter,
+}
+
+enum Job {
+    Line(String),
+    /// Everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+impl Output {
+    fn to(writer: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(WAITING_LINES);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&queue, writer))?;
+        Ok(Output { jobs, dropped: Counter::default() })
+    }
+
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Log lines that were dropped because standard output took no more";
+        registry.register("watchkeeper_log_lines_dropped", help, self.dropped.clone());
+    }
+
+    /// Waits until every line so far is written, for `limit` at most: the last thing before the process ends.
+    pub fn flush(&self, limit: Duration) {
+        let (done, written) = sync_channel(1);
+        if self.jobs.try_send(Job::Flush(done)).is_ok() {
+            // Whoever does not read by now does not get the rest.
+            let _ = written.recv_timeout(limit);
+        }
+    }
+
+    fn line(&self, line: String) {
+        if self.jobs.try_send(Job::Line(line)).is_err() {
+            self.dropped.inc();
+        }
+    }
+}
+
+fn write_lines(jobs: &Receiver<Job>, mut writer: impl Write) {
+    for job in jobs {
+        match job {
+            // Nobody can be told that standard output is gone.
+            Job::Line(line) => drop(writeln!(writer, "{line}").and_then(|()| writer.flush())),
+            Job::Flush(done) => drop(done.send(())),
+        }
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -49,6 +113,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 struct Lines {
     level: LevelFilter,
     json: bool,
+    output: Output,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -70,8 +135,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let time = clock::rfc3339(clock::wall_ms());
         let level = *event.metadata().level();
         let line = if self.json { fields.json(&time, level) } else { fields.human(&time, level) };
-        // Nobody can be told that standard output is gone.
-        drop(writeln!(std::io::stdout().lock(), "{line}"));
+        self.output.line(line);
     }
 }
 
@@ -190,6 +254,40 @@ mod tests {
         fields.others.push(("error", "a\u{1b}[2Jb\nc".into()));
         let line = fields.human("2026-01-02T03:04:05.678Z", Level::WARN);
         assert_eq!(line, "03:04:05.678 warn  probe failed  target=db  duration_ms=12  error=a [2Jb c");
+    }
+
+    /// A reader that takes nothing until it is let go.
+    struct Stalled(Receiver<()>, std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_stops_nothing_and_what_is_dropped_is_counted() {
+        let (let_go, stalled) = sync_channel::<()>(0);
+        let written = std::sync::Arc::default();
+        let output = Output::to(Stalled(stalled, std::sync::Arc::clone(&written))).unwrap();
+        let lines = u64::try_from(WAITING_LINES).unwrap() + 100;
+        (0..lines).for_each(|number| output.line(format!("line {number}")));
+        assert!((99..=100).contains(&output.dropped.get()), "{}", output.dropped.get());
+        output.flush(Duration::ZERO);
+
+        drop(let_go);
+        while output.jobs.try_send(Job::Line("last".to_owned())).is_err() {
+            std::thread::yield_now();
+        }
+        output.flush(Duration::from_secs(60));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(text.starts_with("line 0\nline 1\n") && text.ends_with("last\n"), "{text}");
     }
 
     #[test]

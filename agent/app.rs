@@ -456,6 +456,11 @@ fn say_what_runs(loaded: &Loaded, rejected: &[Problem], kept: &state::Loaded, ad
     for problem in &loaded.unusable {
         tracing::warn!(%problem, "a secret file cannot be used now: it is read again when it is needed");
     }
+    if kept.down_for > 0 {
+        let (alerts, deliveries) = (kept.rows.alerts.len(), kept.rows.deliveries.len());
+        let seconds = kept.down_for / 1_000;
+        tracing::info!(down_for_seconds = seconds, alerts, deliveries, "the watch goes on from its kept state");
+    }
     if let Some(lost) = &kept.lost {
         tracing::error!(
             reason = lost,

@@ -128,11 +128,6 @@ impl Dispatcher {
         (dispatcher, gone.into_iter().map(|group| group.key).collect())
     }
 
-    /// These groups under another routing tree, as [`Dispatcher::new`].
-    pub fn reload(self, alerting: Option<&Alerting>) -> (Self, Vec<String>) {
-        Self::new(alerting, self.groups.into_values().collect())
-    }
-
     /// Places the events in their groups and flushes every group that is due at `now`. Groups of a receiver in `full`
     /// stay due instead: they are flushed by the first step in which it has room again, and hold up no other.
     pub fn dispatch(&self, events: &[Event], now: Timestamp, full: &BTreeSet<String>) -> Dispatch {

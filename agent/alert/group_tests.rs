@@ -201,14 +201,14 @@ fn a_restart_or_reload_tells_nothing_twice_and_places_what_the_new_tree_leads_el
     let page = dispatcher.dispatch(&[fired("a", 1_000)], 1_000, &roomy());
     dispatcher.apply(page);
 
-    let (mut dispatcher, gone) = dispatcher.reload(Some(&before));
+    let (mut dispatcher, gone) = rerouted(dispatcher, Some(&before));
     assert!(gone.is_empty());
     assert_eq!(dispatcher.dispatch(&[fired("a", 1_000)], 2_000, &roomy()), Dispatch::default());
 
     let mut after = alerting(one_group(), 0, 60);
     after.route.receiver = "chat".into();
     after.receivers.push(receiver("chat"));
-    dispatcher = dispatcher.reload(Some(&after)).0;
+    dispatcher = rerouted(dispatcher, Some(&after)).0;
     let moved = dispatcher.dispatch(&[fired("a", 1_000)], 3_000, &roomy());
     assert_eq!(moved.notifications.iter().map(|n| n.receiver.as_str()).collect::<Vec<_>>(), ["chat"]);
     dispatcher.apply(moved);
@@ -217,7 +217,7 @@ fn a_restart_or_reload_tells_nothing_twice_and_places_what_the_new_tree_leads_el
     assert_eq!(receivers, ["pager"], "who was paged hears of the end; the other's grid is not due yet");
 
     after.receivers.retain(|receiver| receiver.name == "chat");
-    let (_, gone) = dispatcher.reload(Some(&after));
+    let (_, gone) = rerouted(dispatcher, Some(&after));
     assert_eq!(gone, ["pager:{}"]);
 }
 
@@ -227,12 +227,12 @@ fn while_nobody_is_paged_groups_stand_still_but_learn_what_resolves() {
     let mut dispatcher = Dispatcher::new(Some(&alerting), vec![]).0;
     let page = dispatcher.dispatch(&[fired("a", 1_000)], 1_000, &roomy());
     dispatcher.apply(page);
-    dispatcher = dispatcher.reload(None).0;
+    dispatcher = rerouted(dispatcher, None).0;
     assert_eq!(dispatcher.next_deadline(&roomy()), None);
     let step = dispatcher.dispatch(&[resolved("a", 1_000, 2_000), fired("b", 2_000)], 2_000, &roomy());
     assert!(step.notifications.is_empty());
     dispatcher.apply(step);
-    dispatcher = dispatcher.reload(Some(&alerting)).0;
+    dispatcher = rerouted(dispatcher, Some(&alerting)).0;
     let told = dispatcher.dispatch(&[], 3_000, &roomy());
     assert_eq!(told.notifications.iter().map(said).collect::<Vec<_>>(), ["-a"]);
 }
@@ -384,4 +384,9 @@ fn every_firing_is_resolved_once(seed: u64) {
     }
     assert!(believes.open.is_empty(), "seed {seed}: pages without their resolve: {:?}", believes.open.keys());
     assert_eq!(dispatcher.groups().count(), 0, "seed {seed}");
+}
+
+/// The same groups under another routing tree.
+fn rerouted(dispatcher: Dispatcher, alerting: Option<&Alerting>) -> (Dispatcher, Vec<String>) {
+    Dispatcher::new(alerting, dispatcher.groups().cloned().collect())
 }

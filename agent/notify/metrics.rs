@@ -17,6 +17,7 @@ type Labels = Vec<(&'static str, String)>;
 pub struct Metrics {
     depth: Family<Labels, Gauge>,
     oldest: Family<Labels, Gauge<f64, AtomicU64>>,
+    last_error: Family<Labels, Gauge<f64, AtomicU64>>,
     failing: Family<Labels, Gauge>,
     disabled: Family<Labels, Gauge>,
     refused: Family<Labels, Gauge>,
@@ -24,6 +25,11 @@ pub struct Metrics {
     pub(super) attempts: Family<Labels, Counter>,
     pub(super) given_up: Family<Labels, Counter>,
     pub(super) abandoned: Family<Labels, Counter>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1_000.0
 }
 
 pub(super) fn of(receiver: &str) -> Labels {
@@ -51,6 +57,11 @@ impl Metrics {
             "How long the oldest delivery has been waiting, in seconds",
             self.oldest.clone(),
         );
+        registry.register(
+            "watchkeeper_delivery_last_error_timestamp_seconds",
+            "When an attempt at this receiver last failed, in seconds since the epoch; the log says why",
+            self.last_error.clone(),
+        );
         let mut counter = |name, help, metric: &Family<Labels, Counter>| registry.register(name, help, metric.clone());
         counter("watchkeeper_delivery_attempts", "Attempts to deliver, by outcome", &self.attempts);
         counter("watchkeeper_deliveries_given_up", "Deliveries that the receiver refused for good", &self.given_up);
@@ -72,6 +83,7 @@ impl Metrics {
             family.clear();
         }
         self.oldest.clear();
+        self.last_error.clear();
         for receiver in receivers {
             let labels = of(&receiver.receiver);
             let set = |family: &Family<Labels, Gauge>, value: i64| {
@@ -83,8 +95,10 @@ impl Metrics {
             set(&self.disabled, i64::from(receiver.disabled));
             set(&self.refused, i64::try_from(receiver.refused_keys).unwrap_or(i64::MAX));
             let age = receiver.oldest_accepted_at.map_or(0, |at| now - at).max(0);
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds of an age are far below 2^53")]
-            self.oldest.get_or_create_owned(&labels).set(age as f64 / 1_000.0);
+            self.oldest.get_or_create_owned(&labels).set(seconds(age));
+            if let Some((at, _)) = &receiver.last_error {
+                self.last_error.get_or_create_owned(&labels).set(seconds(*at));
+            }
             for outcome in ["done", "retry", "given_up", "disabled"] {
                 let labels = vec![("receiver", receiver.receiver.clone()), ("outcome", outcome.to_owned())];
                 self.attempts.get_or_create_owned(&labels);

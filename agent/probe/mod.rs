@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::export::parse::{Dialect, Limits};
 use crate::net::Net;
 use crate::sample::Metric;
 
@@ -42,6 +43,10 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// How long each part took, in order: resolve, connect, tls, then the kind's own.
     pub phases: Vec<(&'static str, Duration)>,
+    /// A page of metrics that was read: the target's task takes its samples, or fails the look where it is malformed.
+    pub exposition: Option<Exposition>,
+    /// What the prober wants to have kept over restarts, where that has changed: see [`Prober::recall`].
+    pub memory: Option<String>,
     /// The name's addresses are no longer those of the last fresh look: look freshly now.
     pub addresses_changed: bool,
 }
@@ -58,6 +63,14 @@ impl Report {
     pub fn read_with(&mut self, metric: &'static Metric, labels: Vec<(&'static str, String)>, value: f64) {
         self.readings.push(Reading { metric, labels, value });
     }
+}
+
+/// A page of metrics in one of the text formats, within its bounds of bytes.
+#[derive(Debug)]
+pub struct Exposition {
+    pub text: String,
+    pub dialect: Dialect,
+    pub limits: Limits,
 }
 
 /// A value of a declared metric, with the labels that tell it from its siblings in the same report.
@@ -252,6 +265,12 @@ macro_rules! kinds {
                 match self { $(Settings::$variant(settings) => settings.reconnect(),)* }
             }
 
+            /// The host whose addresses are instances, each looked at by itself; `None` where the addresses of a name
+            /// are alternatives of one, or there is no name.
+            pub fn instances(&self) -> Option<String> {
+                match self { $(Settings::$variant(settings) => settings.instances(),)* }
+            }
+
             pub fn prober(&self, net: Arc<Net>) -> Prober {
                 match self { $(Settings::$variant(settings) => Prober::$variant($module::Prober::new(settings.clone(), net)),)* }
             }
@@ -261,6 +280,11 @@ macro_rules! kinds {
             /// One look. The caller sets the deadline by dropping the future: whatever it was using is then closed.
             pub async fn look(&mut self, path: Path) -> Report {
                 match self { $(Prober::$variant(prober) => prober.look(path).await,)* }
+            }
+
+            /// Gives back what [`Report::memory`] had kept before a restart.
+            pub fn recall(&mut self, memory: &str) {
+                match self { $(Prober::$variant(prober) => prober.recall(memory),)* }
             }
 
             /// Resolves when the held connection breaks; pends for ever while nothing is held.

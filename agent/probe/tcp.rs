@@ -50,6 +50,11 @@ impl Settings {
         address.into_iter().chain(tls).collect()
     }
 
+    /// Addresses of the name are tried in turn.
+    pub fn instances(&self) -> Option<String> {
+        None
+    }
+
     /// Nothing is held.
     pub fn reconnect(&self) -> Option<Duration> {
         None
@@ -101,6 +106,9 @@ impl Prober {
             }
         }
     }
+
+    /// Nothing is kept over restarts.
+    pub fn recall(&mut self, _memory: &str) {}
 
     pub async fn broken(&mut self) -> Failure {
         std::future::pending().await

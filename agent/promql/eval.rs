@@ -19,6 +19,24 @@ const SAMPLE_LIMIT: usize = 5_000_000;
 pub trait Select {
     /// Of every series that matches, its newest sample with `at - lookback < t <= at`, unless that one is stale.
     fn instant(&self, matchers: &[Matcher], at: Timestamp, lookback: i64) -> Vec<Sample>;
+
+    /// Of every series that matches, its samples with `after < t <= until`. Stale markers are left out, and series
+    /// that have no sample then.
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series>;
+}
+
+/// The samples of one series over a time, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub labels: Labels,
+    pub points: Vec<Point>,
+}
+
+/// One sample of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    pub at: Timestamp,
+    pub value: f64,
 }
 
 /// What an expression is worth at an instant.

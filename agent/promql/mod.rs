@@ -19,7 +19,7 @@ use std::ops::Range;
 pub use ast::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, Function, Grouping, Matching, Selector, ValueType,
 };
-pub use eval::{EvalError, LOOKBACK, Select, Value, evaluate};
+pub use eval::{EvalError, LOOKBACK, Point, Select, Series, Value, evaluate};
 
 /// Why a text is not an expression of this version. `span` is a byte range of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

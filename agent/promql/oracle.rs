@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::{Select, Value, evaluate, parse};
+use super::{Select, Series, Value, evaluate, parse};
 use crate::matcher::Matcher;
 use crate::sample::{Labels, Sample, Timestamp};
 
@@ -36,6 +36,10 @@ impl Select for Fixed {
     fn instant(&self, matchers: &[Matcher], _: Timestamp, _: i64) -> Vec<Sample> {
         let selected = |sample: &&Sample| matchers.iter().all(|matcher| matcher.matches_labels(&sample.labels));
         self.0.iter().filter(selected).cloned().collect()
+    }
+
+    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp) -> Vec<Series> {
+        Vec::new()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::matcher::Matcher;
-use crate::promql::Select;
+use crate::promql::{Select, Series};
 use crate::sample::{Labels, Sample, Timestamp};
 
 pub struct Overlay<'a> {
@@ -34,5 +34,9 @@ impl Select for Overlay<'_> {
             samples.extend(self.added.iter().filter(matching).cloned());
         }
         samples
+    }
+
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
+        self.base.range(matchers, after, until)
     }
 }

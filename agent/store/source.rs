@@ -94,6 +94,13 @@ impl Source {
         Some((self.base + index as u64, self.rows[index].at))
     }
 
+    /// The numbers and times of the rows with `after < t <= until`, oldest first.
+    pub fn rows_between(&self, after: Timestamp, until: Timestamp) -> impl Iterator<Item = (u64, Timestamp)> {
+        let from = self.rows.partition_point(|row| row.at <= after);
+        let to = self.rows.partition_point(|row| row.at <= until).max(from);
+        (from..to).map(|index| (self.base + index as u64, self.rows[index].at))
+    }
+
     /// Whether a complete report followed in the rows from `from` on.
     pub fn complete_since(&self, from: u64) -> bool {
         self.complete_until > from

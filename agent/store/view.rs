@@ -1,7 +1,7 @@
 //! What the store shows at an instant.
 
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::Select;
+use crate::promql::{self, Point, Select};
 use crate::sample::{METRIC_NAME, Sample, Timestamp};
 
 use super::series::Series;
@@ -36,6 +36,16 @@ impl Select for View<'_> {
             Some(Sample { labels: series.labels.clone(), value })
         };
         self.store.matching(matchers).filter_map(sample).collect()
+    }
+
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<promql::Series> {
+        let points = |(series, source): (&Series, &Source)| {
+            let rows = source.rows_between(after, until);
+            let points: Vec<Point> =
+                rows.filter_map(|(row, at)| Some(Point { at, value: series.value(row)? })).collect();
+            (!points.is_empty()).then(|| promql::Series { labels: series.labels.clone(), points })
+        };
+        self.store.matching(matchers).filter_map(points).collect()
     }
 }
 

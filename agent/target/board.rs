@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::verdict::Verdict;
 use crate::clock::millis;
@@ -48,6 +48,8 @@ impl View {
 pub struct Board {
     inner: Mutex<Inner>,
     changed: Notify,
+    /// Counts the changes of verdicts.
+    version: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,12 @@ impl Board {
         }
         drop(inner);
         self.changed.notify_one();
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Sees every change of a verdict, however many others do.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
     }
 
     /// Resolves when a verdict has changed since [`Board::take_changed`] was last called.

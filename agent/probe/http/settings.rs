@@ -142,6 +142,11 @@ impl Settings {
         wrong
     }
 
+    /// Addresses of the name are tried in turn.
+    pub fn instances(&self) -> Option<String> {
+        None
+    }
+
     /// Nothing is held.
     pub fn reconnect(&self) -> Option<Duration> {
         None

@@ -88,6 +88,11 @@ impl Settings {
         wrong
     }
 
+    /// Addresses of the name are tried in turn.
+    pub fn instances(&self) -> Option<String> {
+        None
+    }
+
     pub fn reconnect(&self) -> Option<Duration> {
         Some(self.reconnect)
     }
@@ -146,6 +151,9 @@ impl Prober {
         report.failure = outcome.err();
         report
     }
+
+    /// Nothing is kept over restarts.
+    pub fn recall(&mut self, _memory: &str) {}
 
     /// Resolves when the held connection ends, with what the server said last.
     pub async fn broken(&mut self) -> Failure {

@@ -3,6 +3,8 @@
 mod list;
 mod pattern;
 
+pub use pattern::anchored;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -20,15 +20,12 @@ pub enum Pattern {
 
 impl Pattern {
     pub fn new(pattern: &str) -> Result<Self, String> {
-        if pattern.len() > LENGTH_LIMIT {
-            return Err(format!("the regular expression is longer than {LENGTH_LIMIT} bytes"));
-        }
-        if let Some(words) = words(pattern) {
+        if pattern.len() <= LENGTH_LIMIT
+            && let Some(words) = words(pattern)
+        {
             return Ok(Pattern::Words(words));
         }
-        let translated = Translation::of(pattern)?;
-        let built = RegexBuilder::new(&format!("^(?s:{translated})$")).size_limit(SIZE_LIMIT).build();
-        built.map(Pattern::Regex).map_err(|error| format!("invalid regular expression {pattern:?}: {}", reason(&error)))
+        anchored(pattern).map(Pattern::Regex)
     }
 
     pub fn is_match(&self, value: &str) -> bool {
@@ -37,6 +34,16 @@ impl Pattern {
             Pattern::Regex(regex) => regex.is_match(value),
         }
     }
+}
+
+/// RE2's pattern on Rust's engine, for whole texts; its groups keep their numbers and names.
+pub fn anchored(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > LENGTH_LIMIT {
+        return Err(format!("the regular expression is longer than {LENGTH_LIMIT} bytes"));
+    }
+    let translated = Translation::of(pattern)?;
+    let built = RegexBuilder::new(&format!("^(?s:{translated})$")).size_limit(SIZE_LIMIT).build();
+    built.map_err(|error| format!("invalid regular expression {pattern:?}: {}", reason(&error)))
 }
 
 /// The last line of the engine's message: the lines before it draw the translated pattern.

@@ -1,10 +1,14 @@
 //! The syntax tree. Every node knows the bytes that it was read from. `Display` writes canonical PromQL.
 
-use std::fmt;
+mod display;
+
 use std::ops::Range;
 
-use crate::matcher::{Matcher, quote};
-use crate::sample::METRIC_NAME;
+use regex::Regex;
+
+use super::LOOKBACK;
+use super::function::Function;
+use crate::matcher::Matcher;
 
 #[derive(Debug, Clone)]
 pub struct Expr {
@@ -36,10 +40,14 @@ impl PartialEq for Expr {
     }
 }
 
-/// An instant selector. The metric name is a matcher on `__name__` like the others.
+/// An instant or a range selector. The metric name is a matcher on `__name__` like the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selector {
     pub matchers: Vec<Matcher>,
+    /// How long a range selector's window is, milliseconds, at least 1. `None` for an instant selector.
+    pub range: Option<i64>,
+    /// How long before the evaluation's time it looks, milliseconds; negative: after it.
+    pub offset: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -57,11 +65,30 @@ pub struct Binary {
 pub struct Matching {
     pub on: bool,
     pub labels: Vec<String>,
+    /// One to one without it.
+    pub group: Option<Group>,
+}
+
+/// `group_left (…)`, where several samples on the left belong to one on the right, or `group_right (…)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The side that has many.
+    pub side: Side,
+    /// Labels that the result takes from the side that has one.
+    pub include: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Left,
+    Right,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
     pub op: AggregateOp,
+    /// What `topk`, `bottomk`, `quantile` (a number) and `count_values` (a label's name) take first.
+    pub parameter: Option<Expr>,
     pub operand: Expr,
     pub grouping: Option<Grouping>,
 }
@@ -73,16 +100,19 @@ pub struct Grouping {
     pub labels: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Call {
     pub function: Function,
     pub arguments: Vec<Expr>,
+    /// The pattern of `label_replace`, compiled once.
+    pub pattern: Option<Regex>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
-    Absent,
-    Time,
+/// The pattern follows from the arguments.
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        self.function == other.function && self.arguments == other.arguments
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +122,13 @@ pub enum AggregateOp {
     Max,
     Avg,
     Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    Quantile,
+    CountValues,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +155,8 @@ pub enum BinaryOp {
 pub enum ValueType {
     Scalar,
     Vector,
+    /// A range vector.
+    Matrix,
     String,
 }
 
@@ -126,40 +165,27 @@ impl ValueType {
         match self {
             ValueType::Scalar => "scalar",
             ValueType::Vector => "instant vector",
+            ValueType::Matrix => "range vector",
             ValueType::String => "string",
         }
     }
 }
 
-impl Function {
-    pub const ALL: [Function; 2] = [Function::Absent, Function::Time];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Function::Absent => "absent",
-            Function::Time => "time",
-        }
-    }
-
-    /// The types of its arguments.
-    pub fn arguments(self) -> &'static [ValueType] {
-        match self {
-            Function::Absent => &[ValueType::Vector],
-            Function::Time => &[],
-        }
-    }
-
-    pub fn result(self) -> ValueType {
-        match self {
-            Function::Absent => ValueType::Vector,
-            Function::Time => ValueType::Scalar,
-        }
-    }
-}
-
 impl AggregateOp {
-    pub const ALL: [AggregateOp; 5] =
-        [AggregateOp::Sum, AggregateOp::Min, AggregateOp::Max, AggregateOp::Avg, AggregateOp::Count];
+    pub const ALL: [AggregateOp; 12] = [
+        AggregateOp::Sum,
+        AggregateOp::Min,
+        AggregateOp::Max,
+        AggregateOp::Avg,
+        AggregateOp::Count,
+        AggregateOp::Group,
+        AggregateOp::Stddev,
+        AggregateOp::Stdvar,
+        AggregateOp::Topk,
+        AggregateOp::Bottomk,
+        AggregateOp::Quantile,
+        AggregateOp::CountValues,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -168,6 +194,22 @@ impl AggregateOp {
             AggregateOp::Max => "max",
             AggregateOp::Avg => "avg",
             AggregateOp::Count => "count",
+            AggregateOp::Group => "group",
+            AggregateOp::Stddev => "stddev",
+            AggregateOp::Stdvar => "stdvar",
+            AggregateOp::Topk => "topk",
+            AggregateOp::Bottomk => "bottomk",
+            AggregateOp::Quantile => "quantile",
+            AggregateOp::CountValues => "count_values",
+        }
+    }
+
+    /// The type of the parameter that stands before the operand.
+    pub fn parameter(self) -> Option<ValueType> {
+        match self {
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Quantile => Some(ValueType::Scalar),
+            AggregateOp::CountValues => Some(ValueType::String),
+            _ => None,
         }
     }
 }
@@ -215,11 +257,19 @@ impl BinaryOp {
     }
 }
 
+impl Selector {
+    /// See [`Expr::reach`].
+    pub fn reach(&self) -> i64 {
+        self.range.unwrap_or(LOOKBACK).saturating_add(self.offset).max(0)
+    }
+}
+
 impl Expr {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             ExprKind::Number(_) => ValueType::Scalar,
             ExprKind::String(_) => ValueType::String,
+            ExprKind::Selector(selector) if selector.range.is_some() => ValueType::Matrix,
             ExprKind::Selector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
             ExprKind::Paren(inner) | ExprKind::Unary { operand: inner, .. } => inner.value_type(),
             ExprKind::Call(call) => call.function.result(),
@@ -237,6 +287,20 @@ impl Expr {
         found
     }
 
+    /// How far before the time of an evaluation the expression looks, milliseconds, the lookback of instant selectors
+    /// included. What is older can make no difference.
+    pub fn reach(&self) -> i64 {
+        self.selectors().iter().map(|selector| selector.reach()).max().unwrap_or(0)
+    }
+
+    /// The expression inside of any parentheses around it.
+    pub fn unwrapped(&self) -> &Expr {
+        match &self.kind {
+            ExprKind::Paren(inner) => inner.unwrapped(),
+            _ => self,
+        }
+    }
+
     fn collect_selectors<'a>(&'a self, found: &mut Vec<&'a Selector>) {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::String(_) => {}
@@ -246,64 +310,13 @@ impl Expr {
                 binary.left.collect_selectors(found);
                 binary.right.collect_selectors(found);
             }
-            ExprKind::Aggregate(aggregate) => aggregate.operand.collect_selectors(found),
+            ExprKind::Aggregate(aggregate) => {
+                aggregate.parameter.iter().for_each(|parameter| parameter.collect_selectors(found));
+                aggregate.operand.collect_selectors(found);
+            }
             ExprKind::Call(call) => call.arguments.iter().for_each(|argument| argument.collect_selectors(found)),
         }
     }
-}
-
-impl fmt::Display for Expr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ExprKind::Number(value) => f.write_str(&number(*value)),
-            ExprKind::String(text) => f.write_str(&quote(text)),
-            ExprKind::Selector(selector) => write!(f, "{selector}"),
-            ExprKind::Paren(inner) => write!(f, "({inner})"),
-            ExprKind::Unary { negative, operand } => write!(f, "{}{operand}", if *negative { "-" } else { "+" }),
-            ExprKind::Binary(binary) => write!(f, "{binary}"),
-            ExprKind::Aggregate(aggregate) => write!(f, "{aggregate}"),
-            ExprKind::Call(call) => write!(f, "{}({})", call.function.name(), list(&call.arguments)),
-        }
-    }
-}
-
-fn number(value: f64) -> String {
-    match value {
-        value if value.is_nan() => "NaN".into(),
-        // A sign before an operand of a power would be read as the sign of the power.
-        value if value.is_infinite() => if value > 0.0 { "Inf" } else { "-Inf" }.into(),
-        value => value.to_string(),
-    }
-}
-
-fn list<T: fmt::Display>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_name = |matcher: &&Matcher| {
-            &*matcher.name == METRIC_NAME && matcher.op.symbol() == "=" && is_metric_name(&matcher.value)
-        };
-        let name = self.matchers.iter().find(is_name);
-        let others: Vec<&Matcher> =
-            self.matchers.iter().filter(|matcher| !name.is_some_and(|name| std::ptr::eq(name, *matcher))).collect();
-        f.write_str(name.map_or("", |name| &name.value))?;
-        if others.is_empty() && name.is_some() {
-            return Ok(());
-        }
-        write!(f, "{{{}}}", others.iter().map(|matcher| matcher_text(matcher)).collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// A label name that is not of the classic form stands in quotes.
-fn matcher_text(matcher: &Matcher) -> String {
-    let name = label(&matcher.name);
-    format!("{name}{}{}", matcher.op.symbol(), quote(&matcher.value))
-}
-
-fn label(name: &str) -> String {
-    if is_label_name(name) { name.to_owned() } else { quote(name) }
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
@@ -315,32 +328,4 @@ pub fn is_metric_name(name: &str) -> bool {
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':')
-}
-
-impl fmt::Display for Binary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.left, self.op.symbol())?;
-        if self.returns_bool {
-            f.write_str(" bool")?;
-        }
-        if let Some(matching) = &self.matching {
-            write!(f, " {} ({})", if matching.on { "on" } else { "ignoring" }, labels(&matching.labels))?;
-        }
-        write!(f, " {}", self.right)
-    }
-}
-
-impl fmt::Display for Aggregate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.name())?;
-        if let Some(grouping) = &self.grouping {
-            let word = if grouping.without { "without" } else { "by" };
-            write!(f, " {word} ({}) ", labels(&grouping.labels))?;
-        }
-        write!(f, "({})", self.operand)
-    }
-}
-
-fn labels(names: &[String]) -> String {
-    names.iter().map(|name| label(name)).collect::<Vec<_>>().join(", ")
 }

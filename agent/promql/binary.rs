@@ -1,10 +1,11 @@
 //! Binary operators: on numbers, between vector and scalar, and between vectors by their labels.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use super::ast::{Binary, BinaryOp, Matching};
-use super::eval::drop_name;
-use crate::sample::{Labels, METRIC_NAME, Sample};
+use super::ast::{Binary, BinaryOp, Group, Matching, Side};
+use super::key::{Kept, Key};
+use crate::sample::{Label, Labels, METRIC_NAME, Sample};
 
 /// Two numbers; a comparison (which then has `bool`) gives 0 or 1.
 pub fn scalars(op: BinaryOp, left: f64, right: f64) -> f64 {
@@ -39,91 +40,144 @@ fn compare(op: BinaryOp, left: f64, right: f64) -> bool {
     }
 }
 
-/// Every sample of a vector with one scalar. A comparison without `bool` keeps the sample as it is, or drops it.
-/// `swapped`: the scalar stands on the left.
-pub fn with_scalar(expr: &Binary, vector: Vec<Sample>, scalar: f64, swapped: bool) -> Vec<Sample> {
-    let each = |sample: Sample| {
-        let (left, right) = if swapped { (scalar, sample.value) } else { (sample.value, scalar) };
-        if expr.op.is_comparison() && !expr.returns_bool {
-            return compare(expr.op, left, right).then_some(sample);
-        }
-        Some(Sample { labels: drop_name(&sample.labels), value: scalars(expr.op, left, right) })
-    };
-    vector.into_iter().filter_map(each).collect()
+/// Every sample of a vector with one scalar, under its own name still. A comparison without `bool` keeps the sample as
+/// it is, or drops it. `swapped`: the scalar stands on the left.
+pub fn with_scalar(expr: &Binary, mut vector: Vec<Sample>, scalar: f64, swapped: bool) -> Vec<Sample> {
+    let sides = |value: f64| if swapped { (scalar, value) } else { (value, scalar) };
+    if filters(expr) {
+        vector.retain(|sample| compare(expr.op, sides(sample.value).0, sides(sample.value).1));
+        return vector;
+    }
+    for sample in &mut vector {
+        let (left, right) = sides(sample.value);
+        sample.value = scalars(expr.op, left, right);
+    }
+    vector
+}
+
+/// A comparison without `bool` lets samples pass, name and all.
+pub fn filters(expr: &Binary) -> bool {
+    expr.op.is_comparison() && !expr.returns_bool
 }
 
 /// `and`, `or`, `unless`.
-pub fn sets(op: BinaryOp, matching: Option<&Matching>, left: Vec<Sample>, right: &[Sample]) -> Vec<Sample> {
-    let key = |sample: &Sample| signature(matching, &sample.labels);
-    match op {
-        BinaryOp::Or => {
-            let known: HashSet<Labels> = left.iter().map(key).collect();
-            let more = right.iter().filter(|sample| !known.contains(&key(sample))).cloned();
-            left.iter().cloned().chain(more).collect()
-        }
-        _ => {
-            let known: HashSet<Labels> = right.iter().map(key).collect();
-            let wanted = op == BinaryOp::And;
-            left.into_iter().filter(|sample| known.contains(&key(sample)) == wanted).collect()
-        }
+pub fn sets(op: BinaryOp, matching: Option<&Matching>, mut left: Vec<Sample>, mut right: Vec<Sample>) -> Vec<Sample> {
+    let kept = Kept::by_matching(matching);
+    if op == BinaryOp::Or {
+        let passes = unmatched(&right, &left, kept);
+        retain(&mut right, &passes);
+        left.append(&mut right);
+        return left;
     }
+    let mut passes = unmatched(&left, &right, kept);
+    if op == BinaryOp::And {
+        passes.iter_mut().for_each(|passes| *passes = !*passes);
+    }
+    retain(&mut left, &passes);
+    left
 }
 
-/// Arithmetic and comparison between vectors, one to one.
-pub fn one_to_one(expr: &Binary, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Sample>, String> {
+/// For each sample whether no one of `others` has its key.
+fn unmatched(samples: &[Sample], others: &[Sample], kept: Kept<'_>) -> Vec<bool> {
+    let known: HashSet<Key<'_>> = others.iter().map(|sample| Key { labels: &sample.labels, kept }).collect();
+    samples.iter().map(|sample| !known.contains(&Key { labels: &sample.labels, kept })).collect()
+}
+
+fn retain(samples: &mut Vec<Sample>, passes: &[bool]) {
+    let mut passes = passes.iter();
+    samples.retain(|_| passes.next() == Some(&true));
+}
+
+/// Arithmetic and comparison between vectors: one to one, or, with `group_left` and `group_right`, many to one.
+pub fn vectors(expr: &Binary, left: &[Sample], right: &[Sample]) -> Result<Vec<Sample>, String> {
     if left.is_empty() || right.is_empty() {
         return Ok(Vec::new());
     }
-    let matching = expr.matching.as_ref();
-    let mut others: HashMap<Labels, Sample> = HashMap::with_capacity(right.len());
-    for sample in right {
-        let key = signature(matching, &sample.labels);
-        if let Some(other) = others.get(&key) {
-            return Err(format!(
-                "found duplicate series for the match group {key} on the right hand-side of the operation: \
-                 [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                sample.labels, other.labels
-            ));
-        }
-        others.insert(key, sample);
-    }
-    let mut matched = HashSet::new();
-    let mut result = Vec::new();
-    for sample in left {
-        let key = signature(matching, &sample.labels);
-        let Some(other) = others.get(&key) else { continue };
-        let filters = expr.op.is_comparison() && !expr.returns_bool;
-        if filters && !compare(expr.op, sample.value, other.value) {
+    let group = expr.matching.as_ref().and_then(|matching| matching.group.as_ref());
+    let swapped = group.is_some_and(|group| group.side == Side::Right);
+    let (many, one) = if swapped { (right, left) } else { (left, right) };
+    let kept = Kept::by_matching(expr.matching.as_ref());
+    let ones = by_key(one, kept, if swapped { "left" } else { "right" })?;
+    let mut pairs = Vec::new();
+    for sample in many {
+        let key = Key { labels: &sample.labels, kept };
+        let Some(other) = ones.get(&key) else { continue };
+        let (left, right) = if swapped { (other.value, sample.value) } else { (sample.value, other.value) };
+        if filters(expr) && !compare(expr.op, left, right) {
             continue;
         }
-        let value = if filters { sample.value } else { scalars(expr.op, sample.value, other.value) };
-        result.push(Sample { labels: result_labels(expr, &sample.labels), value });
-        if !matched.insert(key) {
-            return Err("multiple matches for labels: many-to-one matching must be explicit \
-                        (group_left/group_right)"
-                .to_owned());
-        }
+        let value = if filters(expr) { left } else { scalars(expr.op, left, right) };
+        let labels = result_labels(expr, &sample.labels, &other.labels);
+        pairs.push((key, Sample { labels, value }));
     }
-    Ok(result)
+    match group {
+        None => check_one_to_one(&pairs)?,
+        Some(_) => check_many_to_one(&pairs)?,
+    }
+    Ok(pairs.into_iter().map(|(_, sample)| sample).collect())
 }
 
-/// The labels by which two samples are a pair.
-fn signature(matching: Option<&Matching>, labels: &Labels) -> Labels {
-    match matching {
-        None => drop_name(labels),
-        Some(Matching { on: true, labels: names }) => labels.filtered(|name| names.iter().any(|other| other == name)),
-        Some(Matching { on: false, labels: names }) => {
-            labels.filtered(|name| name != METRIC_NAME && !names.iter().any(|other| other == name))
+/// The samples of the side that has one for each key.
+fn by_key<'a>(samples: &'a [Sample], kept: Kept<'a>, side: &str) -> Result<HashMap<Key<'a>, &'a Sample>, String> {
+    let mut found: HashMap<Key<'a>, &Sample> = HashMap::with_capacity(samples.len());
+    for sample in samples {
+        let key = Key { labels: &sample.labels, kept };
+        if let Some(other) = found.insert(key, sample) {
+            return Err(format!(
+                "found duplicate series for the match group {} on the {side} hand-side of the operation: \
+                 [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+                key.to_labels(),
+                sample.labels,
+                other.labels
+            ));
         }
     }
+    Ok(found)
 }
 
-/// What a pair's result is called: the name goes unless a comparison filters, and `on` and `ignoring` take effect.
-fn result_labels(expr: &Binary, labels: &Labels) -> Labels {
-    let keeps_name = expr.op.is_comparison() && !expr.returns_bool;
-    let named = if keeps_name { labels.clone() } else { drop_name(labels) };
+fn check_one_to_one(pairs: &[(Key<'_>, Sample)]) -> Result<(), String> {
+    let mut seen = HashSet::with_capacity(pairs.len());
+    if pairs.iter().all(|(key, _)| seen.insert(*key)) {
+        return Ok(());
+    }
+    Err("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".to_owned())
+}
+
+fn check_many_to_one(pairs: &[(Key<'_>, Sample)]) -> Result<(), String> {
+    let mut seen: HashMap<&Labels, Key<'_>> = HashMap::with_capacity(pairs.len());
+    for (key, sample) in pairs {
+        match seen.entry(&sample.labels) {
+            Entry::Vacant(place) => drop(place.insert(*key)),
+            Entry::Occupied(other) if other.get() == key => {
+                return Err("multiple matches for labels: grouping labels must ensure unique matches".to_owned());
+            }
+            Entry::Occupied(_) => return Err("vector cannot contain metrics with the same labelset".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+/// What a pair's result is called: the name goes unless a comparison filters; one to one, `on` and `ignoring` take
+/// effect; else the labels that the group includes come from the other side, or go where they are empty there.
+fn result_labels(expr: &Binary, labels: &Labels, other: &Labels) -> Labels {
+    let filters = filters(expr);
     match &expr.matching {
-        None => named,
-        Some(Matching { on, labels: names }) => named.filtered(|name| names.iter().any(|other| other == name) == *on),
+        Some(Matching { group: Some(group), .. }) => grouped_labels(expr, group, labels, other),
+        None if filters => labels.clone(),
+        None => labels.filtered(|name| name != METRIC_NAME),
+        Some(Matching { on, labels: names, .. }) => {
+            labels.filtered(|name| (filters || name != METRIC_NAME) && names.iter().any(|other| other == name) == *on)
+        }
     }
+}
+
+fn grouped_labels(expr: &Binary, group: &Group, labels: &Labels, other: &Labels) -> Labels {
+    if filters(expr) && group.include.is_empty() {
+        return labels.clone();
+    }
+    let from_other = |name: &str| group.include.iter().any(|included| included == name);
+    let own = labels.iter().filter(|label| !from_other(&label.name) && (filters(expr) || &*label.name != METRIC_NAME));
+    let included = other.iter().filter(|label| from_other(&label.name));
+    let included = included.filter(|label| !expr.returns_bool || &*label.name != METRIC_NAME);
+    Labels::from_labels(own.chain(included).cloned().collect::<Vec<Label>>())
 }

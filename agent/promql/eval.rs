@@ -1,12 +1,14 @@
 //! Evaluation at an instant: `(expression, samples, time) → value`, with Prometheus 3's semantics.
 
+mod call;
+
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::aggregate::aggregate;
-use super::ast::{Binary, Call, Expr, ExprKind, Function, Selector};
+use super::aggregate::{self, extremes};
+use super::ast::{Aggregate, AggregateOp, Binary, Expr, ExprKind, Selector};
 use super::binary;
-use crate::matcher::{MatchOp, Matcher};
+use crate::matcher::Matcher;
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
 
 /// How old a sample may be and still be a series' present value, milliseconds: Prometheus's default.
@@ -45,6 +47,8 @@ pub enum Value {
     Scalar(f64),
     /// No two samples have the same labels.
     Vector(Vec<Sample>),
+    /// No two series have the same labels.
+    Matrix(Vec<Series>),
     String(String),
 }
 
@@ -73,108 +77,152 @@ impl Evaluation<'_> {
         let value = match &expr.kind {
             ExprKind::Number(value) => Value::Scalar(*value),
             ExprKind::String(text) => Value::String(text.clone()),
-            ExprKind::Selector(selector) => Value::Vector(self.select(selector)),
+            ExprKind::Selector(selector) => self.select(selector),
             ExprKind::Paren(inner) => return self.value(inner),
             ExprKind::Unary { negative, operand } => self.signed(*negative, operand)?,
             ExprKind::Binary(binary) => self.binary(binary, &expr.span)?,
-            ExprKind::Aggregate(operation) => {
-                let operand = self.vector(&operation.operand)?;
-                Value::Vector(aggregate(operation.op, operation.grouping.as_ref(), operand))
-            }
-            ExprKind::Call(call) => self.call(call)?,
+            ExprKind::Aggregate(aggregate) => Value::Vector(self.aggregate(aggregate)?),
+            ExprKind::Call(call) => self.call(call, &expr.span)?,
         };
         self.bounded(value, &expr.span)
     }
 
     fn bounded(&mut self, value: Value, span: &Range<usize>) -> Result<Value, EvalError> {
-        if let Value::Vector(samples) = &value {
-            self.samples += samples.len();
-        }
+        self.samples += match &value {
+            Value::Vector(samples) => samples.len(),
+            Value::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),
+            Value::Scalar(_) | Value::String(_) => 0,
+        };
         if self.samples > SAMPLE_LIMIT {
-            let message = format!("the query selects more than {SAMPLE_LIMIT} samples: narrow its selectors");
-            return Err(EvalError { message, span: span.clone() });
+            let message =
+                format!("the query selects more than {SAMPLE_LIMIT} samples: narrow its selectors and ranges");
+            return Err(error(span, message));
         }
         Ok(value)
     }
 
-    fn select(&self, selector: &Selector) -> Vec<Sample> {
-        self.data.instant(&selector.matchers, self.at, LOOKBACK)
+    fn select(&self, selector: &Selector) -> Value {
+        let at = self.at.saturating_sub(selector.offset);
+        match selector.range {
+            None => Value::Vector(self.data.instant(&selector.matchers, at, LOOKBACK)),
+            Some(range) => Value::Matrix(self.data.range(&selector.matchers, at.saturating_sub(range), at)),
+        }
     }
 
     /// The samples of an operand whose type was checked when it was parsed.
     fn vector(&mut self, expr: &Expr) -> Result<Vec<Sample>, EvalError> {
         match self.value(expr)? {
             Value::Vector(samples) => Ok(samples),
-            Value::Scalar(_) | Value::String(_) => {
-                Err(EvalError { message: "an instant vector was expected".into(), span: expr.span.clone() })
-            }
+            _ => Err(error(&expr.span, "an instant vector was expected")),
+        }
+    }
+
+    fn scalar(&mut self, expr: &Expr) -> Result<f64, EvalError> {
+        match self.value(expr)? {
+            Value::Scalar(value) => Ok(value),
+            _ => Err(error(&expr.span, "a scalar was expected")),
         }
     }
 
     fn signed(&mut self, negative: bool, operand: &Expr) -> Result<Value, EvalError> {
         match self.value(operand)? {
-            value if !negative => Ok(value),
-            Value::Scalar(value) => Ok(Value::Scalar(-value)),
-            Value::Vector(samples) => {
-                let negated = |sample: Sample| Sample { labels: drop_name(&sample.labels), value: -sample.value };
-                unique(samples.into_iter().map(negated).collect(), &operand.span).map(Value::Vector)
+            Value::Scalar(value) if negative => Ok(Value::Scalar(-value)),
+            Value::Vector(mut samples) if negative => {
+                samples.iter_mut().for_each(|sample| sample.value = -sample.value);
+                without_names(samples, &operand.span).map(Value::Vector)
             }
-            Value::String(text) => Ok(Value::String(text)),
+            value => Ok(value),
         }
     }
 
     fn binary(&mut self, expr: &Binary, span: &Range<usize>) -> Result<Value, EvalError> {
         let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
-        let fail = |message| EvalError { message, span: span.clone() };
         let samples = match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => {
                 return Ok(Value::Scalar(binary::scalars(expr.op, left, right)));
             }
-            (Value::Vector(left), Value::Scalar(right)) => binary::with_scalar(expr, left, right, false),
-            (Value::Scalar(left), Value::Vector(right)) => binary::with_scalar(expr, right, left, true),
+            (Value::Vector(left), Value::Scalar(right)) => with_scalar(expr, left, right, false, span)?,
+            (Value::Scalar(left), Value::Vector(right)) => with_scalar(expr, right, left, true, span)?,
             (Value::Vector(left), Value::Vector(right)) if expr.op.is_set() => {
-                binary::sets(expr.op, expr.matching.as_ref(), left, &right)
+                binary::sets(expr.op, expr.matching.as_ref(), left, right)
             }
-            (Value::Vector(left), Value::Vector(right)) => binary::one_to_one(expr, left, right).map_err(fail)?,
-            (Value::String(_), _) | (_, Value::String(_)) => {
-                return Err(fail("strings cannot be operands".into()));
+            (Value::Vector(left), Value::Vector(right)) => {
+                binary::vectors(expr, &left, &right).map_err(|message| error(span, message))?
             }
+            _ => return Err(error(span, "binary expression must contain only scalar and instant vector types")),
         };
-        unique(samples, span).map(Value::Vector)
+        Ok(Value::Vector(samples))
     }
 
-    fn call(&mut self, call: &Call) -> Result<Value, EvalError> {
-        match (call.function, call.arguments.first()) {
-            (Function::Absent, Some(argument)) => {
-                let present = !self.vector(argument)?.is_empty();
-                let absent = Sample { labels: absent_labels(argument), value: 1.0 };
-                Ok(Value::Vector(if present { Vec::new() } else { vec![absent] }))
+    fn aggregate(&mut self, expr: &Aggregate) -> Result<Vec<Sample>, EvalError> {
+        let parameter = expr.parameter.as_ref().map(|parameter| self.value(parameter)).transpose()?;
+        let samples = self.vector(&expr.operand)?;
+        let grouping = expr.grouping.as_ref();
+        match (expr.op, &expr.parameter, parameter) {
+            _ if samples.is_empty() => Ok(samples),
+            (AggregateOp::Topk | AggregateOp::Bottomk, Some(place), Some(Value::Scalar(count))) => {
+                Ok(extremes(expr.op, how_many(count, &place.span)?, grouping, &samples))
             }
-            (Function::Absent, None) => Ok(Value::Vector(Vec::new())),
-            #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
-            (Function::Time, _) => Ok(Value::Scalar(self.at as f64 / 1_000.0)),
+            (AggregateOp::Quantile, _, Some(Value::Scalar(q))) => Ok(aggregate::quantiles(q, grouping, &samples)),
+            (AggregateOp::CountValues, _, Some(Value::String(name))) => {
+                Ok(aggregate::count_values(&name, grouping, &samples))
+            }
+            (op, ..) => Ok(aggregate::fold(op, grouping, &samples)),
         }
     }
 }
 
-/// What `absent` knows of the missing series: the labels that a bare selector asks for by equality, once.
-fn absent_labels(argument: &Expr) -> Labels {
-    let ExprKind::Selector(selector) = &argument.kind else { return Labels::default() };
-    let named = |matcher: &&Matcher| &*matcher.name != METRIC_NAME;
-    let once = |matcher: &&Matcher| selector.matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
-    let equal = selector.matchers.iter().filter(named).filter(|matcher| matcher.op == MatchOp::Equal).filter(once);
-    Labels::new(equal.map(|matcher| (matcher.name.clone(), matcher.value.clone())))
+fn with_scalar(
+    expr: &Binary,
+    vector: Vec<Sample>,
+    scalar: f64,
+    swapped: bool,
+    span: &Range<usize>,
+) -> Result<Vec<Sample>, EvalError> {
+    let samples = binary::with_scalar(expr, vector, scalar, swapped);
+    if binary::filters(expr) { Ok(samples) } else { without_names(samples, span) }
 }
 
-pub fn drop_name(labels: &Labels) -> Labels {
+/// The parameter of `topk` and `bottomk` as a number of samples.
+fn how_many(count: f64, span: &Range<usize>) -> Result<usize, EvalError> {
+    if count.is_nan() {
+        return Err(error(span, "Parameter value is NaN"));
+    }
+    // The largest number that is still a 64-bit integer.
+    const LIMIT: f64 = 9_223_372_036_854_774_784.0;
+    if count > LIMIT {
+        return Err(error(span, format!("Scalar value {count} overflows int64")));
+    }
+    Ok(count.max(0.0) as usize)
+}
+
+fn error(span: &Range<usize>, message: impl Into<String>) -> EvalError {
+    EvalError { message: message.into(), span: span.clone() }
+}
+
+/// Takes the metrics' names off. What only its name told apart is then the same, which Prometheus refuses.
+fn without_names(mut samples: Vec<Sample>, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
+    let mut names = samples.iter().map(|sample| sample.labels.metric_name());
+    let first = names.next().unwrap_or_default();
+    let one_name = names.all(|name| name == first);
+    let unnamed = first.is_empty() && one_name;
+    if !unnamed {
+        samples.iter_mut().for_each(|sample| sample.labels = drop_name(&sample.labels));
+    }
+    if one_name { Ok(samples) } else { unique(samples, span) }
+}
+
+fn drop_name(labels: &Labels) -> Labels {
     if labels.metric_name().is_empty() { labels.clone() } else { labels.filtered(|name| name != METRIC_NAME) }
 }
 
-/// Dropping labels may make two series one, which Prometheus refuses.
 fn unique(samples: Vec<Sample>, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
     let mut seen = HashSet::with_capacity(samples.len());
     if samples.iter().all(|sample| seen.insert(&sample.labels)) {
         return Ok(samples);
     }
-    Err(EvalError { message: "vector cannot contain metrics with the same labelset".into(), span: span.clone() })
+    Err(error(span, "vector cannot contain metrics with the same labelset"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,7 @@ fn number(text: &str) -> Result<(Token, usize), LexError> {
     let word = &text[..end];
     match parse_number(word) {
         Some(value) => Ok((Token::Number(value), end)),
+        None if crate::duration::parse(word).is_ok() => Err(("duration out of range".to_owned(), 0..end)),
         None => Err((format!("bad number or duration {word:?}"), 0..end)),
     }
 }
@@ -112,6 +113,8 @@ fn parse_number(word: &str) -> Option<f64> {
     if let Ok(duration) = crate::duration::parse(&plain)
         && plain.ends_with(|c: char| c.is_ascii_alphabetic())
     {
+        // Go's durations are 64 bits of nanoseconds.
+        i64::try_from(duration.as_nanos()).ok()?;
         return Some(duration.as_secs_f64());
     }
     let digits_only = plain.len() > 1 && plain.starts_with('0') && plain.chars().all(|c| c.is_ascii_digit());

@@ -1,14 +1,19 @@
 //! PromQL: from text to a tree, and from a tree and samples to a value. Pure; knows samples and labels only.
 //!
-//! The language of this version: instant selectors, numbers and strings, arithmetic, comparison, `and`, `or`,
-//! `unless`, `on` and `ignoring`, `sum`, `min`, `max`, `avg` and `count`, `absent` and `time`. The rest of
-//! Prometheus's language is recognised and refused by name.
+//! The language of this version: instant and range selectors with `offset`, all arithmetic, comparison and set
+//! operators with `on`, `ignoring`, `group_left` and `group_right`, the stable aggregations, and the [`Function`]s.
+//! The rest of Prometheus's language (subqueries, `@`, native histograms, experimental functions) is recognised and
+//! refused by name.
 
 mod aggregate;
 mod ast;
 mod binary;
 mod eval;
+mod function;
+mod functions;
+mod key;
 mod lexer;
+mod math;
 mod parser;
 
 #[cfg(test)]
@@ -17,9 +22,11 @@ mod oracle;
 use std::ops::Range;
 
 pub use ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, Function, Grouping, Matching, Selector, ValueType,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, Group, Grouping, Matching, Selector, Side,
+    ValueType,
 };
 pub use eval::{EvalError, LOOKBACK, Point, Select, Series, Value, evaluate};
+pub use function::{Arity, Function};
 
 /// Why a text is not an expression of this version. `span` is a byte range of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -93,8 +93,13 @@ fn expr(reader: &mut Reader, rule: &Node) -> Option<Expr> {
     let text = reader.required(rule, "expr", "a rule");
     let node = rule.get("expr").filter(|_| !text.is_empty())?;
     match promql::parse(&text) {
-        Ok(expr) if expr.value_type() != ValueType::String => return Some(expr),
-        Ok(_) => reader.refuse(node, "an alert's expression is a vector or a number, not a string".to_owned()),
+        Ok(expr) => match expr.value_type() {
+            ValueType::Vector | ValueType::Scalar => return Some(expr),
+            other => {
+                let message = format!("an alert's expression is a vector or a number, not a {}", other.name());
+                reader.refuse(node, message);
+            }
+        },
         Err(error) => reader.problems.push(Problem::new(&node.position_of(error.span.start), error.message)),
     }
     None

@@ -242,7 +242,9 @@ fn vector(rule: &Rule, data: &dyn Select, at: Timestamp) -> Result<Vec<Sample>, 
     match promql::evaluate(&rule.expr, data, at) {
         Ok(Value::Vector(samples)) => Ok(samples),
         Ok(Value::Scalar(value)) => Ok(vec![Sample { labels: Labels::default(), value }]),
-        Ok(Value::String(_)) => Err(error_of(rule, "the expression is a string, not a vector or a number".to_owned())),
+        Ok(Value::String(_) | Value::Matrix(_)) => {
+            Err(error_of(rule, "the expression is a string or a range, not a vector or a number".to_owned()))
+        }
         Err(error) => Err(error_of(rule, error.message)),
     }
 }

@@ -45,6 +45,21 @@ fn what_is_written_is_canonical() {
         ("sum{by=\"x\"}", "sum{by=\"x\"}"),
         ("- 1 + Inf", "-1 + Inf"),
         ("absent ( a ) or time() * vec", "absent(a) or time() * vec"),
+        ("rate(a{b='c'} [ 300 ] Offset -90s)", "rate(a{b=\"c\"}[5m] offset -1m30s)"),
+        ("a offset 0 + rate(a[+1.5]offset+1h30m)", "a + rate(a[1s500ms] offset 1h30m)"),
+        (
+            "a * on(b) group_left c / ignoring(d) group_right(e,) f",
+            "a * on (b) group_left () c / ignoring (d) group_right (e) f",
+        ),
+        (
+            "topk by(a)(1+1,b) or count_values(\"c\",d)without(e)",
+            "topk by (a) (1 + 1, b) or count_values without (e) (\"c\", d)",
+        ),
+        (
+            "sum by(offset,on,bool,and)(by{on='x',offset='y'})",
+            "sum by (offset, on, bool, and) (by{on=\"x\", offset=\"y\"})",
+        ),
+        ("offset offset 5m and and", "offset offset 5m and and"),
     ] {
         let expr = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(expr.to_string(), canonical);
@@ -75,7 +90,50 @@ fn what_is_wrong_is_said_with_its_place() {
         ("absent(1)", "expected type instant vector in call to function \"absent\", got scalar", 7..8),
         ("time(a)", "expected 0 argument(s) in call to \"time\", got 1", 0..7),
         ("abset(a)", "unknown function with name \"abset\": did you mean \"absent\"?", 0..5),
-        ("and", "unexpected \"and\": an operand was expected", 0..3),
+        ("on", "unexpected \"on\": an operand was expected", 0..2),
+        ("and(a)", "unexpected \"and\": an operand was expected", 0..3),
+        (
+            "-a[5m]",
+            "unary expression only allowed on expressions of type scalar or instant vector, got range vector",
+            0..1,
+        ),
+        ("a[5m] + 1", "binary expression must contain only scalar and instant vector types", 0..5),
+        ("rate(a)", "expected type range vector in call to function \"rate\", got instant vector", 5..6),
+        ("sum(a[5m])", "expected type instant vector in aggregation expression, got range vector", 4..9),
+        ("a[0]", "duration must be greater than 0 (and at least one millisecond)", 2..3),
+        ("a[-5m]", "duration must be greater than 0 (and at least one millisecond)", 2..5),
+        ("a[b]", "unexpected \"b\": a number or duration was expected in the range", 2..3),
+        ("a[5m", "unexpected end of input: \"]\" was expected to close the range", 4..4),
+        ("a[5m][5m]", "ranges only allowed for vector selectors", 5..9),
+        ("sum(a)[5m]", "ranges only allowed for vector selectors", 6..10),
+        ("a offset 1h[5m]", "no offset modifiers allowed before range", 11..15),
+        ("a offset b", "unexpected \"b\": a number or duration was expected as the offset", 9..10),
+        ("a offset 5m offset 5m", "offset may not be set multiple times", 12..18),
+        ("a offset 9223372037", "duration out of range", 9..19),
+        ("a[292y24w3d23h47m17s]", "duration out of range", 2..20),
+        ("a[300y]", "duration out of range", 2..6),
+        (
+            "sum(a) offset 5m",
+            "offset modifier must be preceded by an instant vector selector or range vector selector",
+            7..13,
+        ),
+        ("a * on(b) group_left(b) c", "label \"b\" must not occur in ON and GROUP clause at once", 2..3),
+        ("a and on(b) group_left c", "no grouping allowed for \"and\" operation", 2..5),
+        ("a * group_left(b) c", "unexpected \"group_left\": an operand was expected", 4..14),
+        ("topk(a)", "wrong number of arguments for aggregation topk, expected 2, got 1", 0..7),
+        ("sum(3, a)", "wrong number of arguments for aggregation sum, expected 1, got 2", 0..9),
+        ("topk(a, b)", "expected type scalar in aggregation parameter, got instant vector", 5..6),
+        ("count_values(3, a)", "expected type string in aggregation parameter, got scalar", 13..14),
+        ("count_values(\"\", a)", "invalid label name: it is empty", 13..15),
+        ("round(a, 1, 2)", "expected at most 2 argument(s) in call to \"round\", got 3", 0..14),
+        ("rate(a[5m],)", "trailing commas not allowed in function call args", 11..12),
+        ("sum by (inf) (a)", "unexpected \"inf\": a label name was expected", 8..11),
+        (
+            "label_replace(a, \"\", \"b\", \"c\", \"d\")",
+            "invalid destination label name in label_replace(): it is empty",
+            17..19,
+        ),
+        ("label_replace(a, \"b\", \"c\", \"d\", \"(\")", "invalid regular expression \"(\": unclosed group", 32..35),
         ("a = 1", "unexpected \"=\": compare with ==", 2..3),
         ("a{b=~\"(\"}", "invalid regular expression \"(\": unclosed group", 2..8),
     ] {
@@ -87,17 +145,40 @@ fn what_is_wrong_is_said_with_its_place() {
 #[test]
 fn what_prometheus_knows_and_this_version_does_not_is_refused_by_name() {
     for (text, what) in [
-        ("rate(a[5m])", "the function rate is"),
-        ("a[5m]", "ranges such as x[5m] and subqueries are"),
-        ("a offset 5m", "the modifier offset is"),
+        ("sgn(a)", "the function sgn is"),
+        ("rate(a[5m:1m])", "subqueries such as x[1h:5m] are"),
+        ("max_over_time(rate(a[5m])[1h:])", "subqueries such as x[1h:5m] are"),
         ("a @ 5", "the modifier @ is"),
-        ("topk(5, a)", "the aggregation topk is"),
-        ("a * on(b) group_left c", "group_left and group_right are"),
+        ("a[5m] @ end()", "the modifier @ is"),
+        ("rate(a[5m] anchored)", "the modifier anchored is"),
+        ("rate(a[5m * 2])", "computed durations such as [5m * 2] are"),
+        ("rate(a[(5m)])", "computed durations such as [5m * 2] are"),
+        ("a offset step()", "computed durations such as [5m * 2] are"),
+        ("limitk(5, a)", "the aggregation limitk is"),
+        ("histogram_count(a)", "the function histogram_count is"),
         ("a atan2 b", "the operator atan2 is"),
         ("{a=\"b\" or c=\"d\"}", "or between label matchers is"),
     ] {
         assert_eq!(parse(text).expect_err(text).message, format!("{what} not supported by this version"));
     }
+}
+
+#[test]
+fn an_expression_knows_how_far_it_looks_back() {
+    const MINUTE: i64 = 60_000;
+    for (text, reach) in [
+        ("1 + time()", 0),
+        ("a", 5 * MINUTE),
+        ("a offset 1h + rate(b[10m])", 65 * MINUTE),
+        ("sum(rate(a[10m] offset 1h)) > topk(scalar(c offset 2h), b)", 125 * MINUTE),
+        ("a offset -4m", MINUTE),
+        ("rate(a[5m] offset -1h)", 0),
+    ] {
+        assert_eq!(parse(text).unwrap().reach(), reach, "{text}");
+    }
+    let expr = parse("rate(a[10m] offset 1h) / b offset -1m").unwrap();
+    let selectors: Vec<_> = expr.selectors().into_iter().map(|found| (found.range, found.offset)).collect();
+    assert_eq!(selectors, [(Some(10 * MINUTE), 60 * MINUTE), (None, -MINUTE)]);
 }
 
 #[test]
@@ -107,4 +188,6 @@ fn nesting_is_bounded() {
     assert!(parse(&"-".repeat(10_000)).is_err());
     let wide = vec!["a"; 1_000].join(" + ");
     assert!(parse(&wide).is_ok(), "width is not depth");
+    let chain = vec!["a"; 2_002].join(" + ");
+    assert!(parse(&chain).unwrap_err().message.contains("more than 2000 operators"));
 }

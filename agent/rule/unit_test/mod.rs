@@ -250,6 +250,7 @@ impl<'a> Run<'a> {
                 compare::samples(&test.expected, vec![sample], self.file.fuzzy)
             }
             Ok(Value::String(_)) => Some(" is a string, not a vector or a number".to_owned()),
+            Ok(Value::Matrix(_)) => Some(" is a range vector, not a vector or a number".to_owned()),
             Err(error) => Some(format!(" {}", error.message)),
         }
     }

@@ -203,7 +203,7 @@ tests:
       - {series: up, values: "1 2 {{schema:0}}"}
       - {series: 'up{a=~"b"}', values: 1}
     alert_rule_test: [{eval_time: 1m}]
-    promql_expr_test: [{expr: "rate(x[5m])", exp_samples: [{value: x, histogram: y}]}]
+    promql_expr_test: [{expr: "atan(x[5m])", exp_samples: [{value: x, histogram: y}]}]
 "#;
     let found = run_with(RULES, text);
     let places: Vec<&str> = found.iter().map(|text| &text[..text.find(": ").unwrap_or(0)]).collect();

@@ -83,6 +83,9 @@ pub fn series(text: &str) -> Result<Labels, Wrong> {
     let ExprKind::Selector(selector) = expr.kind else {
         return Err((0, format!("`{text}` is no series: write name{{label=\"value\"}}")));
     };
+    if selector.range.is_some() || selector.offset != 0 {
+        return Err((0, format!("`{text}`: a series has neither range nor offset")));
+    }
     if let Some(matcher) = selector.matchers.iter().find(|matcher| matcher.op != MatchOp::Equal) {
         return Err((0, format!("`{matcher}`: a series has labels by `=` only")));
     }

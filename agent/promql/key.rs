@@ -1,0 +1,90 @@
+//! The labels by which series are grouped or matched, compared in place: no label set is made for a key.
+
+use std::hash::{Hash, Hasher};
+
+use super::ast::{Grouping, Matching};
+use crate::sample::{Label, Labels, METRIC_NAME};
+
+/// Which labels count.
+#[derive(Debug, Clone, Copy)]
+pub enum Kept<'a> {
+    /// These.
+    Named(&'a [String]),
+    /// All but these and the metric's name.
+    Others(&'a [String]),
+}
+
+/// Some of a series' labels. Equal where the labels that count are equal.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    pub labels: &'a Labels,
+    pub kept: Kept<'a>,
+}
+
+impl<'a> Kept<'a> {
+    pub fn by_grouping(grouping: Option<&'a Grouping>) -> Self {
+        match grouping {
+            None => Kept::Named(&[]),
+            Some(Grouping { without: true, labels }) => Kept::Others(labels),
+            Some(Grouping { without: false, labels }) => Kept::Named(labels),
+        }
+    }
+
+    pub fn by_matching(matching: Option<&'a Matching>) -> Self {
+        match matching {
+            None => Kept::Others(&[]),
+            Some(Matching { on: true, labels, .. }) => Kept::Named(labels),
+            Some(Matching { on: false, labels, .. }) => Kept::Others(labels),
+        }
+    }
+
+    pub fn keeps(self, name: &str) -> bool {
+        match self {
+            Kept::Named(names) => names.iter().any(|other| other == name),
+            Kept::Others(names) => name != METRIC_NAME && !names.iter().any(|other| other == name),
+        }
+    }
+}
+
+impl<'a> Key<'a> {
+    fn iter(self) -> impl Iterator<Item = &'a Label> {
+        self.labels.iter().filter(move |label| self.kept.keeps(&label.name))
+    }
+
+    /// The labels that count, as a set of their own.
+    pub fn to_labels(self) -> Labels {
+        self.labels.filtered(|name| self.kept.keeps(name))
+    }
+}
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Key<'_> {}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|label| label.hash(state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_labels_that_count_are_compared() {
+        let one = Labels::new([(METRIC_NAME, "a"), ("b", "1"), ("c", "2")]);
+        let other = Labels::new([(METRIC_NAME, "x"), ("b", "1"), ("d", "3")]);
+        let names = ["b".to_owned()];
+        let same = |kept| Key { labels: &one, kept } == Key { labels: &other, kept };
+        assert!(same(Kept::Named(&names)) && same(Kept::Named(&[])));
+        assert!(!same(Kept::Others(&names)) && !same(Kept::Others(&[])));
+        let others = ["c".to_owned(), "d".to_owned()];
+        assert!(same(Kept::Others(&others)), "the metric's name does not count");
+        assert_eq!(Key { labels: &one, kept: Kept::Others(&others) }.to_labels(), Labels::new([("b", "1")]));
+    }
+}

@@ -1,7 +1,9 @@
 //! Time. The wall clock is read once and anchored to the monotonic one, so that the agent's timeline
 //! never goes back and the difference of two timestamps is time that really passed.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 use crate::sample::Timestamp;
 
@@ -15,7 +17,7 @@ pub struct Clock {
 impl Clock {
     /// Anchors the timeline at the wall clock's present.
     pub fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+        // Tokio's instant is the monotonic clock, which tests can pause.
         Clock { anchor: Instant::now(), anchor_ms: wall_ms() }
     }
 
@@ -25,18 +27,28 @@ impl Clock {
     }
 
     /// The instant at which the timeline shows `at`, for sleeping until then. The past is the anchor.
-    pub fn instant(&self, at: Timestamp) -> tokio::time::Instant {
+    pub fn instant(&self, at: Timestamp) -> Instant {
         let since = u64::try_from(at - self.anchor_ms).unwrap_or(0);
-        tokio::time::Instant::from_std(self.anchor + Duration::from_millis(since))
+        self.anchor + Duration::from_millis(since)
     }
 }
 
 /// What the wall clock shows now, Unix milliseconds: for log lines and for signatures that a receiver
 /// compares with its own clock. Never for ordering or for intervals.
 pub fn wall_ms() -> Timestamp {
+    #[cfg(test)]
+    if let Some(at) = WALL.get() {
+        return at;
+    }
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What the wall clock shows to this thread, where a test plays with time.
+    pub static WALL: std::cell::Cell<Option<Timestamp>> = const { std::cell::Cell::new(None) };
 }
 
 /// RFC 3339 in UTC with milliseconds, as Prometheus and Alertmanager write times.

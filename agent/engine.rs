@@ -10,16 +10,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::alert::group::{Dispatch, Dispatcher};
+use crate::alert::group::{self, Dispatch, Dispatcher};
 use crate::alert::{Alert, AlertId, CAUSE, Event, Resolution};
 use crate::api::Liveness;
-use crate::clock::{Clock, millis};
+use crate::clock::{Clock, millis, wall_ms};
+use crate::config::Alerting;
 use crate::export::own::OwnMetrics;
 use crate::notify::{Delivery, Outbox};
-use crate::rule::{self, ALERT_NAME, Change, Group, Outcome, Rule};
+use crate::rule::{self, ALERT_NAME, Change, Group, Outcome, Recorded, Rule};
 use crate::sample::{Labels, Sample, Timestamp};
 use crate::state::{Op, State};
 use crate::stop;
@@ -34,10 +35,12 @@ mod ticks;
 use metrics::Metrics;
 use ticks::{Due, Ticks};
 
+/// How old the agent's own metrics may be when rules read them, milliseconds: groups have their ticks at different times.
+const OWN_METRICS_AGE: i64 = 2_000;
 /// How long the loop sleeps at most, milliseconds.
 const IDLE: i64 = 60_000;
-/// The most series that one group's `ALERTS` may have.
-const MAX_ALERT_SERIES: usize = 10_000;
+/// The most series that one group may write.
+const MAX_GROUP_SERIES: usize = 10_000;
 
 /// What the engine works with; made by `app`.
 pub struct Parts {
@@ -52,26 +55,52 @@ pub struct Parts {
     pub liveness: Arc<Liveness>,
     /// The alerts as the API shows them.
     pub published: watch::Sender<Arc<Vec<Alert>>>,
+    pub external_url: String,
+}
+
+/// What the configuration says about rules and pages; replaced as a whole by a reload.
+pub struct Setup {
+    pub groups: Vec<Group>,
+    pub watched: rule::Watched,
+    pub alerting: Option<Alerting>,
     /// The default of groups that name no interval.
     pub interval: Duration,
     pub react: bool,
     /// The configuration's `labels:`, on every alert that leaves.
     pub labels: BTreeMap<String, String>,
-    pub external_url: String,
+}
+
+/// Asks the engine to work by another setup from now on; answered when what follows from it is accepted.
+pub struct Apply {
+    pub setup: Setup,
+    pub done: oneshot::Sender<()>,
+}
+
+/// What the run before left.
+#[derive(Default)]
+pub struct Kept {
+    /// The names of the targets that it watched.
+    pub targets: BTreeSet<String>,
+    pub alerts: Vec<Alert>,
+    pub groups: Vec<group::Group>,
 }
 
 pub struct Engine {
     parts: Parts,
-    groups: Vec<Group>,
-    /// Where the `ALERTS` of each group go, in the same order.
+    setup: Setup,
+    /// Where what each group writes goes, in the same order.
     sources: Vec<SourceId>,
+    /// What each group recorded when it was last evaluated, in the same order.
+    recorded: Vec<Recorded>,
     ticks: Ticks,
-    /// The names of what is watched.
-    watched: BTreeSet<String>,
     alerts: BTreeMap<AlertId, Alert>,
     /// Alerts of the run before that have not ended since: kept while their inputs are not known yet.
     restored: BTreeSet<AlertId>,
+    /// Targets that were watched, and are no more.
+    removed: BTreeSet<String>,
     started: Timestamp,
+    /// When the agent's own metrics were last taken.
+    observed_at: Option<Timestamp>,
     dispatcher: Dispatcher,
 }
 
@@ -79,83 +108,137 @@ pub struct Engine {
 #[derive(Default)]
 struct Tick {
     changes: Vec<Change>,
-    events: Vec<Event>,
+    news: Vec<Event>,
+    /// What was said before: the groups of other routes, or of another run, are to know it.
+    restated: Vec<Event>,
     samples: Vec<Row>,
+    /// What is sent before what the tick tells.
+    deliveries: Vec<Delivery>,
+    /// What else the transaction writes.
+    ops: Vec<Op>,
 }
 
-/// What a group's `ALERTS` are at a time.
+/// What a group writes at a time: what it recorded, and its `ALERTS`.
 struct Row {
-    source: SourceId,
+    group: usize,
     at: Timestamp,
     samples: Vec<Sample>,
+    partial: bool,
+    recorded: Recorded,
 }
 
 impl Engine {
-    /// `alerts` are those restored from the state. Those of rules and targets (`watched`) that are gone resolve at once.
-    pub fn new(
-        parts: Parts,
-        groups: Vec<Group>,
-        watched: BTreeSet<String>,
-        alerts: Vec<Alert>,
-        dispatcher: Dispatcher,
-    ) -> Self {
+    /// Alerts and groups of the run before that rest on what is not configured any more end when the engine runs.
+    pub fn new(parts: Parts, setup: Setup, kept: Kept) -> Self {
         let now = parts.clock.now();
-        let source = |group: &Group| {
-            let name = format!("rules {} {}", group.file, group.name);
-            store::lock(&parts.store).add_source(&name, MAX_ALERT_SERIES)
-        };
-        let alerts: BTreeMap<_, _> = alerts.into_iter().map(|alert| (alert.id.clone(), alert)).collect();
+        let alerts: BTreeMap<_, _> = kept.alerts.into_iter().map(|alert| (alert.id.clone(), alert)).collect();
+        let mut store = store::lock(&parts.store);
+        let sources = setup.groups.iter().map(|group| add_source(&mut store, group)).collect();
+        drop(store);
         Engine {
-            sources: groups.iter().map(source).collect(),
-            ticks: Ticks::new(&groups, parts.interval, now),
+            sources,
+            recorded: vec![Recorded::new(); setup.groups.len()],
+            ticks: Ticks::new(&setup.groups, setup.interval, now),
             restored: alerts.keys().cloned().collect(),
+            removed: kept.targets.difference(&setup.watched.names).cloned().collect(),
             started: now,
+            observed_at: None,
+            // Until `take_up` gives it the present routes, it only knows the groups.
+            dispatcher: Dispatcher::new(None, kept.groups).0,
             parts,
-            groups,
-            watched,
+            setup,
             alerts,
-            dispatcher,
         }
     }
 
     /// Evaluates until `stop` says true.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut reloads: mpsc::Receiver<Apply>, mut stop: watch::Receiver<bool>) {
         let board = self.parts.board.clone();
-        self.take_up().await;
+        self.take_up(Vec::new()).await;
         loop {
             let wake = self.parts.clock.instant(self.next_wake());
             let reaction = self.parts.clock.instant(self.ticks.react_from());
-            // In this order: however many verdicts change, regular ticks and deadlines come first.
+            // In this order: a tick after a reload sees nothing of what was removed by it, and however many verdicts
+            // change, regular ticks and deadlines come first.
             tokio::select! {
                 biased;
                 () = stop::told(&mut stop) => return,
+                Some(reload) = reloads.recv() => self.apply(reload).await,
                 () = tokio::time::sleep_until(wake) => self.tick(&[]).await,
-                () = async { board.changed().await; tokio::time::sleep_until(reaction).await }, if self.parts.react => {
+                () = async { board.changed().await; tokio::time::sleep_until(reaction).await }, if self.setup.react => {
                     self.tick(&board.take_changed()).await;
                 }
             }
         }
     }
 
-    /// Takes up where the run before stopped: alerts whose rule or target is gone resolve, and every alert that fires
-    /// stands in the groups of the present routes, under the labels that it has now.
-    async fn take_up(&mut self) {
+    /// Works by another setup. Groups that are still there keep their results and their place in time, alerts of
+    /// rules that are still there their state.
+    async fn apply(&mut self, reload: Apply) {
         let now = self.parts.clock.now();
-        let removed = rule::resolve_removed(&self.groups, &self.watched, &self.alerts, now);
-        let mut tick = Tick { changes: removed.changes, events: removed.events, samples: Vec::new() };
-        let gone: BTreeSet<&AlertId> = tick.changes.iter().map(Change::id).collect();
-        let firing = self.alerts.values().filter(|alert| alert.starts_at.is_some() && !gone.contains(&alert.id));
-        let fired: Vec<Event> = firing.cloned().map(Event::Fired).collect();
+        let before = std::mem::replace(&mut self.setup, reload.setup);
+        self.ticks.apply(&before.groups, &self.setup.groups, self.setup.interval, now);
+        self.move_sources(&before.groups, now);
+        self.removed.extend(before.watched.names);
+        self.removed.retain(|name| !self.setup.watched.names.contains(name));
+        let runs: BTreeSet<_> = self.setup.groups.iter().map(group_name).collect();
+        let gone = before.groups.iter().filter(|group| !runs.contains(&group_name(group)));
+        gone.for_each(|group| self.parts.metrics.forget(group));
+        // Here, where deliveries are prepared: none is on its way to an endpoint that has another id meanwhile.
+        let receivers = self.setup.alerting.as_ref().map(|alerting| alerting.receivers.clone());
+        let ops = self.parts.outbox.reload(receivers.unwrap_or_default());
+        self.take_up(ops).await;
+        // Whoever asked may have gone.
+        let _ = reload.done.send(());
+    }
+
+    /// What groups that are gone wrote ends; new groups get a place for theirs.
+    fn move_sources(&mut self, before: &[Group], now: Timestamp) {
+        let mut store = store::lock(&self.parts.store);
+        let places = self.sources.drain(..).zip(self.recorded.drain(..));
+        let mut known: BTreeMap<(&str, &str), (SourceId, Recorded)> =
+            before.iter().map(group_name).zip(places).collect();
+        let place = |group| {
+            known.remove(&group_name(group)).unwrap_or_else(|| (add_source(&mut store, group), Recorded::new()))
+        };
+        (self.sources, self.recorded) = self.setup.groups.iter().map(place).unzip();
+        known.into_values().for_each(|(source, _)| store.remove_source(source, now));
+    }
+
+    /// Takes up where the setup or the run before stopped: alerts whose rule or target is gone resolve, and every
+    /// alert that fires stands in the groups of the present routes, under the labels that it has now. `ops` are written
+    /// with it.
+    async fn take_up(&mut self, mut ops: Vec<Op>) {
+        let now = self.parts.clock.now();
+        let groups = self.dispatcher.groups().cloned().collect();
+        let (dispatcher, gone) = Dispatcher::new(self.setup.alerting.as_ref(), groups);
+        self.dispatcher = dispatcher;
+        for group in &gone {
+            tracing::warn!(
+                group,
+                "its receiver is configured no longer: what is open there stays open, close it there"
+            );
+        }
+        let (deliveries, informed) = self.parts.outbox.inform(self.dispatcher.groups(), now);
+        ops.extend(informed);
+        let renewed = &self.setup.watched.renewed;
+        let removed = rule::resolve_removed(&self.setup.groups, &self.removed, renewed, &self.alerts, now);
+        let ended: BTreeSet<&AlertId> = removed.changes.iter().map(Change::id).collect();
+        let firing = self.alerts.values().filter(|alert| alert.starts_at.is_some() && !ended.contains(&alert.id));
+        let restated: Vec<Event> = firing.cloned().map(Event::Fired).collect();
+        let mut news = removed.events;
         let mut known: BTreeSet<AlertId> =
-            fired.iter().chain(&tick.events).map(|event| self.outward(alert_of(event)).id).collect();
-        tick.events.extend(fired);
+            restated.iter().chain(&news).map(|event| self.outward(alert_of(event)).id).collect();
         for member in self.dispatcher.groups().flat_map(|group| &group.members) {
             if member.resolved.is_none() && known.insert(member.alert.id.clone()) {
                 let reason = Resolution::RuleRemoved;
-                tick.events.push(Event::Resolved { alert: member.alert.clone(), at: now, reason });
+                news.push(Event::Resolved { alert: member.alert.clone(), at: now, reason });
             }
         }
-        self.accept(tick, now).await;
+        ops.extend(gone.into_iter().map(Op::DeleteGroup));
+        let changes = removed.changes;
+        self.accept(Tick { changes, news, restated, deliveries, ops, ..Tick::default() }, now).await;
+        self.parts.outbox.resume(self.dispatcher.groups());
     }
 
     fn next_wake(&self) -> Timestamp {
@@ -169,7 +252,7 @@ impl Engine {
         let now = self.parts.clock.now();
         self.parts.liveness.tick(now);
         let began = Instant::now();
-        let (due, missed) = self.ticks.due(&self.groups, changed, now);
+        let (due, missed) = self.ticks.due(&self.setup.groups, changed, now);
         let tick = self.evaluate(&due);
         let work = began.elapsed();
         self.parts.metrics.missed.inc_by(missed);
@@ -186,13 +269,14 @@ impl Engine {
         let mut store = store::lock(&shared);
         self.observe(&mut store, newest);
         for due in due {
-            let group = &self.groups[due.group];
+            let group = &self.setup.groups[due.group];
             let began = Instant::now();
             let Some(outcome) = self.guarded_evaluation(*due, &store, &targets) else { continue };
             self.parts.metrics.evaluated(group, &outcome.errors, began.elapsed());
             tick.changes.extend(outcome.changes);
-            tick.events.extend(outcome.events);
-            tick.samples.push(Row { source: self.sources[due.group], at: due.at, samples: outcome.samples });
+            tick.news.extend(outcome.events);
+            let Outcome { samples, partial, recorded, .. } = outcome;
+            tick.samples.push(Row { group: due.group, at: due.at, samples, partial, recorded });
         }
         tick
     }
@@ -201,14 +285,19 @@ impl Engine {
     fn guarded_evaluation(&self, due: Due, store: &Store, targets: &[(Labels, bool)]) -> Option<Outcome> {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate_group(due, store, targets))).ok();
         if outcome.is_none() {
-            self.parts.metrics.broken(&self.groups[due.group]);
+            self.parts.metrics.broken(&self.setup.groups[due.group]);
         }
         outcome
     }
 
     /// Brings the agent's own metrics up to date, for the rules of this tick.
     fn observe(&mut self, store: &mut Store, now: Timestamp) {
-        self.parts.metrics.see(&self.parts.board, &self.alerts);
+        if self.observed_at.is_some_and(|at| now - at < OWN_METRICS_AGE) {
+            return;
+        }
+        self.observed_at = Some(now);
+        let stepped = wall_ms() - self.parts.clock.now();
+        self.parts.metrics.see(&self.parts.board, &self.alerts, stepped);
         self.parts.outbox.observe();
         self.parts.store_metrics.set(&store.counts());
         if let Err(error) = self.parts.own.collect(store, now) {
@@ -218,20 +307,25 @@ impl Engine {
 
     fn evaluate_group(&self, due: Due, store: &Store, targets: &[(Labels, bool)]) -> Outcome {
         let Due { group: index, at } = due;
-        let group = &self.groups[index];
+        let group = &self.setup.groups[index];
         let blind_until = self.started + 2 * millis(self.ticks.interval(index)) + self.parts.board.longest_timeout();
         let keep = |rule: &Rule, alert: &Alert| {
             let waits = || rule::waits_for(rule, &alert.id.labels, targets);
             self.restored.contains(&alert.id) && if group.hold { waits() } else { at < blind_until }
         };
-        let (external_labels, external_url) = (&self.parts.labels, self.parts.external_url.as_str());
-        let context = rule::Context { external_labels, external_url, keep: &keep };
+        let (external_labels, external_url) = (&self.setup.labels, self.parts.external_url.as_str());
+        let recorded = &self.recorded[index];
+        let context = rule::Context { external_labels, external_url, recorded, keep: &keep, removed: &self.removed };
         rule::evaluate(group, &self.alerts, &store.current(), &store.held(), at, &context)
     }
 
     /// Accepts what a tick changes: one transaction, then memory, then the deliveries.
     async fn accept(&mut self, tick: Tick, now: Timestamp) {
-        let events: Vec<Event> = tick.events.into_iter().map(|event| self.complete(event)).collect();
+        let news = tick.news.into_iter().map(|event| self.complete(event));
+        let mut events: Vec<Event> = news.collect();
+        let told = events.len();
+        // Their groups know the cause that their page told.
+        events.extend(tick.restated.iter().map(|event| with_alert(event, self.outward(alert_of(event)))));
         let full = self.parts.outbox.full();
         let dispatch = self.dispatcher.dispatch(&events, now, &full);
         if dispatch.put_off > 0 {
@@ -239,24 +333,22 @@ impl Engine {
             tracing::error!(groups = dispatch.put_off, receivers = ?full, "due, and no room at the receiver: they wait");
         }
         let prepare = |notification| self.parts.outbox.prepare(notification, now);
-        let deliveries: Vec<Delivery> = dispatch.notifications.iter().flat_map(prepare).collect();
-        let ops = ops(&tick.changes, &dispatch, &deliveries);
+        let mut deliveries = tick.deliveries;
+        deliveries.extend(dispatch.notifications.iter().flat_map(prepare));
+        let mut ops = ops(&tick.changes, &dispatch, &deliveries);
+        // First: where a group that goes comes back in the same step, the later operation wins.
+        ops.splice(0..0, tick.ops);
         if !ops.is_empty() && self.parts.state.commit(ops).await.is_err() {
             // Whatever broke it, the watch goes on: as on a disk that takes nothing, pages leave from memory.
             tracing::error!("the state has stopped: what is accepted is not durable, restart the agent");
         }
-        events.iter().filter(|event| !self.is_restored(event)).for_each(log);
-        self.apply(tick.changes, tick.samples);
+        events[..told].iter().for_each(log);
+        self.remember(tick.changes, tick.samples);
         self.dispatcher.apply(dispatch);
         self.parts.outbox.enqueue(deliveries);
     }
 
-    /// Whether an event says again what the run before has said.
-    fn is_restored(&self, event: &Event) -> bool {
-        matches!(event, Event::Fired(alert) if alert.starts_at.is_some_and(|at| at < self.started))
-    }
-
-    fn apply(&mut self, changes: Vec<Change>, rows: Vec<Row>) {
+    fn remember(&mut self, changes: Vec<Change>, rows: Vec<Row>) {
         for change in changes {
             match change {
                 Change::Put { alert, .. } => {
@@ -269,12 +361,14 @@ impl Engine {
             }
         }
         let mut store = store::lock(&self.parts.store);
-        for Row { source, at, samples } in rows {
+        for Row { group, at, samples, partial, recorded } in rows {
+            let source = self.sources[group];
+            self.recorded[group] = recorded;
             let series = |store: &mut Store, sample: Sample| {
                 store.series(source, &sample.labels).ok().map(|series| (series, sample.value))
             };
             let row: Vec<_> = samples.into_iter().filter_map(|sample| series(&mut store, sample)).collect();
-            store.append(source, at, true, &row);
+            store.append(source, at, !partial, &row);
         }
         drop(store);
         self.parts.published.send_replace(Arc::new(self.alerts.values().cloned().collect()));
@@ -284,9 +378,7 @@ impl Engine {
     fn complete(&self, event: Event) -> Event {
         let alert = self.outward(alert_of(&event));
         match event {
-            Event::Resolved { at, reason, .. } => Event::Resolved { alert, at, reason },
-            // Its group knows the cause that its page told.
-            Event::Fired(_) if self.is_restored(&event) => Event::Fired(alert),
+            Event::Resolved { .. } => with_alert(&event, alert),
             Event::Fired(_) => Event::Fired(self.with_cause(alert)),
         }
     }
@@ -294,13 +386,13 @@ impl Engine {
     /// An alert under the labels that it leaves with. Its own labels win.
     fn outward(&self, alert: &Alert) -> Alert {
         let mut alert = alert.clone();
-        let missing = self.parts.labels.iter().filter(|(name, _)| alert.id.labels.get(name).is_empty());
+        let missing = self.setup.labels.iter().filter(|(name, _)| alert.id.labels.get(name).is_empty());
         alert.id.labels = alert.id.labels.with_all(missing.map(|(name, value)| (name.as_str(), value.as_str())));
         alert
     }
 
     fn with_cause(&self, mut alert: Alert) -> Alert {
-        if let Some(cause) = self.parts.board.cause(alert.id.labels.get("target")) {
+        if let Some(cause) = self.parts.board.cause(&alert.id.labels) {
             alert.annotations.entry(CAUSE.to_owned()).or_insert(cause);
         }
         alert
@@ -331,6 +423,21 @@ fn alert_of(event: &Event) -> &Alert {
     alert
 }
 
+fn with_alert(event: &Event, alert: Alert) -> Event {
+    match event {
+        Event::Fired(_) => Event::Fired(alert),
+        Event::Resolved { at, reason, .. } => Event::Resolved { alert, at: *at, reason: *reason },
+    }
+}
+
+fn add_source(store: &mut Store, group: &Group) -> SourceId {
+    store.add_source(&format!("rules {} {}", group.file, group.name), MAX_GROUP_SERIES)
+}
+
+fn group_name(group: &Group) -> (&str, &str) {
+    (&group.file, &group.name)
+}
+
 fn log(event: &Event) {
     let alert = alert_of(event);
     let (name, labels) = (alert.id.labels.get(ALERT_NAME), alert.id.labels.to_string());
@@ -339,6 +446,8 @@ fn log(event: &Event) {
             let cause = alert.annotations.get(CAUSE).map(String::as_str);
             tracing::warn!(alert = name, labels, cause, value = alert.value, "alert firing");
         }
-        Event::Resolved { reason, .. } => tracing::warn!(alert = name, labels, ?reason, "alert resolved"),
+        Event::Resolved { reason, .. } => {
+            tracing::warn!(alert = name, labels, reason = reason.name(), "alert resolved");
+        }
     }
 }

@@ -4,25 +4,29 @@
 //!
 //! ```text
 //! target → probe → report → samples → store → rule → alert → outbox → delivery
-//!                                       └────→ export, api
+//!                                       └────→ region, export, api
 //! ```
 //!
-//! One edge goes back: the agent's own metrics, and `ALERTS`, are appended to the store. `api` only reads.
+//! One edge goes back: the agent's own metrics, the region's results among them, and `ALERTS`, are appended to the
+//! store. `api` only reads.
 //!
 //! Invariants:
 //! - A verdict is made once, by the target's task, and read by everybody else ([`target::verdict`]).
-//! - Decisions are pure: `(state, input, now) → effects` ([`target::verdict`], [`rule`], [`alert`]).
+//! - Decisions are pure: `(state, input, now) → effects` ([`target::verdict`], [`region::detector`], [`rule`], [`alert`]).
 //! - Accepted means committed: memory moves after the transaction ([`engine`], [`state`]).
 //! - No data never resolves an alert and never proves health.
 
 // The vocabulary.
 pub mod clock;
 pub mod duration;
+pub mod file;
 #[cfg(test)]
 mod fuzz;
 pub mod matcher;
+pub mod node;
 pub mod sample;
 pub mod secret;
+pub mod stamp;
 pub mod stop;
 pub mod telemetry;
 
@@ -32,6 +36,8 @@ pub mod config;
 pub mod net;
 pub mod probe;
 pub mod target;
+
+pub mod region;
 
 pub mod promql;
 pub mod store;

@@ -1,11 +1,12 @@
 //! Secrets: values that cannot be printed, and where they are read from.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use crate::file;
 
 /// The most that a secret file may hold, in bytes.
 const FILE_LIMIT: u64 = 64 * 1024;
@@ -62,7 +63,7 @@ impl SecretSource {
 fn read_file(path: &Path) -> Result<Secret, SecretError> {
     let unreadable = |error| SecretError::Unreadable { path: path.to_owned(), error };
     let mut text = String::new();
-    File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_string(&mut text)).map_err(unreadable)?;
+    file::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_string(&mut text)).map_err(unreadable)?;
     if text.len() as u64 > FILE_LIMIT {
         return Err(SecretError::TooLarge { path: path.to_owned() });
     }

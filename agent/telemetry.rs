@@ -6,6 +6,8 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -43,7 +45,8 @@ pub fn start(log: &Log) -> std::io::Result<Output> {
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
     let output = Output::to(std::io::stdout())?;
-    let lines = Lines { level: filter(log.level), json, output: output.clone() };
+    output.set_level(log.level);
+    let lines = Lines { json, output: output.clone() };
     // A second start (a test, an embedding) keeps the first subscriber.
     drop(tracing_subscriber::registry().with(lines).try_init());
     Ok(output)
@@ -54,6 +57,7 @@ pub fn start(log: &Log) -> std::io::Result<Output> {
 pub struct Output {
     jobs: SyncSender<Job>,
     dropped: Counter,
+    level: Arc<AtomicU8>,
 }
 
 enum Job {
@@ -66,7 +70,19 @@ impl Output {
     fn to(writer: impl Write + Send + 'static) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(WAITING_LINES);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&queue, writer))?;
-        Ok(Output { jobs, dropped: Counter::default() })
+        let level = Arc::new(AtomicU8::new(LogLevel::Info as u8));
+        Ok(Output { jobs, dropped: Counter::default(), level })
+    }
+
+    /// From which level on lines are written.
+    pub fn set_level(&self, level: LogLevel) {
+        self.level.store(level as u8, Ordering::Relaxed);
+        // Asks every place that logs anew.
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    fn level(&self) -> LevelFilter {
+        LEVELS[usize::from(self.level.load(Ordering::Relaxed))]
     }
 
     pub fn register(&self, registry: &mut Registry) {
@@ -100,18 +116,11 @@ fn write_lines(jobs: &Receiver<Job>, mut writer: impl Write) {
     }
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
-}
+/// In the order of [`LogLevel`].
+const LEVELS: [LevelFilter; 5] =
+    [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE];
 
 struct Lines {
-    level: LevelFilter,
     json: bool,
     output: Output,
 }
@@ -120,13 +129,14 @@ impl<S: Subscriber> Layer<S> for Lines {
     /// Our own events from the configured level on; a library's from `warn` on, and only while we debug.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let ours = metadata.target().starts_with(env!("CARGO_PKG_NAME"));
-        let from = if ours || self.level >= LevelFilter::DEBUG { self.level } else { LevelFilter::OFF };
+        let level = self.output.level();
+        let from = if ours || level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
         let wanted = *metadata.level() <= from && (ours || *metadata.level() <= Level::WARN);
         wanted || metadata.target() == ALWAYS
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level.max(LevelFilter::INFO))
+        Some(self.output.level().max(LevelFilter::INFO))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -5,7 +5,8 @@
 //! - a group is receiver and group labels: two routes that lead to the same group are one group;
 //! - an alert that fires again before its group's next flush is new (its `starts_at` is): it pages again;
 //! - an alert that resolves before it was ever told of makes no notification;
-//! - a group whose alerts have all resolved is forgotten with that flush.
+//! - a group whose alerts have all resolved is forgotten with that flush;
+//! - an alert that a changed tree leads elsewhere ends at its old receiver, and stays where it is at one that keeps it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -79,6 +80,10 @@ pub struct Notification {
 pub struct Notified {
     pub alert: Alert,
     pub resolved: Option<Resolved>,
+    /// Nothing was told of it before.
+    pub first: bool,
+    /// It is why this is told: it fires anew, is repeated, or has resolved.
+    pub news: bool,
 }
 
 /// What a step changes, to be committed and then applied.
@@ -167,16 +172,52 @@ impl Dispatcher {
         self.groups.values()
     }
 
+    /// Places an alert where the tree leads it. Where a changed tree leads it elsewhere, it is not told twice at one
+    /// receiver: it stays in the group that it is in there, under its key, until it leaves it. A receiver that is no
+    /// longer led to hears of its end there.
     fn fire(&self, touched: &mut BTreeMap<String, Group>, alert: &Alert, now: Timestamp) {
-        for route in self.route.iter().flat_map(|route| route.find(&alert.id.labels)) {
-            let labels = route.group_by.labels_of(&alert.id.labels);
+        let routes = self.route.iter().flat_map(|route| route.find(&alert.id.labels));
+        let places: Vec<(&Route, Labels)> =
+            routes.map(|route| (route, route.group_by.labels_of(&alert.id.labels))).collect();
+        let settled = self.settle(touched, alert, &places, now);
+        for (route, labels) in places {
             let key = key(&route.receiver, &labels);
+            if settled.contains(&route.receiver) && !self.stands_in(alert, &key) {
+                continue;
+            }
             let known = self.groups.get(&key).cloned();
             let group = touched
                 .entry(key)
                 .or_insert_with_key(|key| known.unwrap_or_else(|| Group::new(key.clone(), route, labels)));
             group.fire(alert, now);
         }
+    }
+
+    /// Sees to the groups that an alert is in and that the tree does not lead to. The receivers at which it stays.
+    fn settle(
+        &self,
+        touched: &mut BTreeMap<String, Group>,
+        alert: &Alert,
+        places: &[(&Route, Labels)],
+        now: Timestamp,
+    ) -> BTreeSet<String> {
+        let led_to = |key: &str| places.iter().any(|(route, labels)| self::key(&route.receiver, labels) == key);
+        let left = self.places.get(&alert.id).into_iter().flatten().filter(|key| !led_to(key));
+        let mut settled = BTreeSet::new();
+        for group in left.filter_map(|key| self.groups.get(key)).filter(|_| self.route.is_some()) {
+            let group = touched.entry(group.key.clone()).or_insert_with(|| group.clone());
+            if places.iter().any(|(route, _)| route.receiver == group.receiver) {
+                group.fire(alert, now);
+                settled.insert(group.receiver.clone());
+            } else {
+                group.resolve(alert, Resolved { at: now, reason: Resolution::RoutedElsewhere }, now);
+            }
+        }
+        settled
+    }
+
+    fn stands_in(&self, alert: &Alert, key: &str) -> bool {
+        self.places.get(&alert.id).is_some_and(|keys| keys.contains(key))
     }
 
     /// A resolved alert is taken out of the groups that it is in, whatever the tree says today.
@@ -219,16 +260,16 @@ impl Dispatcher {
         dispatch
     }
 
-    /// The waits that today's tree gives to a group, if any route still leads there.
+    /// The waits that today's tree gives to a group: those of a route that leads there, or at least to its receiver.
     fn current_timing(&self, group: &Group) -> Option<Timing> {
-        let leads_here = |route: &&Route, labels: &Labels| {
-            route.receiver == group.receiver && route.group_by.labels_of(labels) == group.labels
-        };
-        let labels = group.members.iter().map(|member| &member.alert.id.labels);
-        let mut routes = labels.filter_map(|labels| {
-            self.route.as_ref()?.find(labels).into_iter().find(|route| leads_here(route, labels)).map(Timing::of)
+        let root = self.route.as_ref()?;
+        let ways = group.members.iter().flat_map(|member| {
+            let labels = &member.alert.id.labels;
+            root.find(labels).into_iter().map(move |route| (route, route.group_by.labels_of(labels)))
         });
-        routes.next()
+        let ways: Vec<_> = ways.filter(|(route, _)| route.receiver == group.receiver).collect();
+        let exact = ways.iter().find(|(_, labels)| *labels == group.labels);
+        exact.or(ways.first()).map(|(route, _)| Timing::of(route))
     }
 
     fn put(&mut self, group: Group) {
@@ -344,7 +385,7 @@ impl Group {
         let repeat = self.repeat_at().is_some_and(|at| at <= now) && self.firing().next().is_some();
         let news = fresh || repeat;
         let ended = self.members.iter().any(|member| member.resolved.is_some() && member.told.is_some());
-        let notification = (news || ended).then(|| self.notification(news));
+        let notification = (news || ended).then(|| self.notification(news, repeat));
         self.members.retain(|member| member.resolved.is_none());
         for member in &mut self.members {
             member.told = Some(fired_at(&member.alert));
@@ -357,10 +398,24 @@ impl Group {
         notification
     }
 
-    fn notification(&self, news: bool) -> Notification {
+    /// What fires as far as was told: what an endpoint must be told that is new, or forgets. What has resolved and was
+    /// not told yet is part of it: its resolve follows.
+    pub fn told(&self) -> Option<Notification> {
+        let mut all = self.notification(false, false);
+        all.alerts.retain(|told| !told.first);
+        all.alerts.iter_mut().for_each(|told| told.resolved = None);
+        (!all.alerts.is_empty()).then_some(all)
+    }
+
+    fn notification(&self, news: bool, repeat: bool) -> Notification {
         let ended = self.members.iter().filter(|member| member.resolved.is_some() && member.told.is_some());
         let alerts = self.firing().chain(ended);
-        let told = |member: &Member| Notified { alert: member.alert.clone(), resolved: member.resolved };
+        let told = |member: &Member| Notified {
+            alert: member.as_told(),
+            resolved: member.resolved,
+            first: member.told.is_none(),
+            news: repeat || member.resolved.is_some() || member.told != Some(fired_at(&member.alert)),
+        };
         Notification {
             key: self.key.clone(),
             receiver: self.receiver.clone(),
@@ -381,6 +436,12 @@ impl Group {
 }
 
 impl Member {
+    /// A resolve ends the firing that was told, not one that came and went since.
+    fn as_told(&self) -> Alert {
+        let told = self.told.filter(|_| self.resolved.is_some());
+        Alert { starts_at: told.or(self.alert.starts_at), ..self.alert.clone() }
+    }
+
     /// Takes over the annotations of the same firing. The cause stays what it was when the page was accepted, unless
     /// there is one now: a restart knows none.
     fn renew(&mut self, alert: &Alert) {

@@ -23,7 +23,7 @@ fn alerting(group_by: GroupBy, wait: u64, interval: u64) -> Alerting {
 }
 
 fn receiver(name: &str) -> Receiver {
-    Receiver { name: name.into(), webhooks: vec![] }
+    Receiver { name: name.into(), endpoints: vec![] }
 }
 
 /// Every receiver has room.
@@ -100,6 +100,23 @@ fn without_waits_every_change_is_told_in_its_own_step() {
 fn a_second_outage_after_the_first_has_resolved_is_a_first_page_again() {
     let events = [(1, fired("a", 1_000)), (2, resolved("a", 1_000, 2_000)), (3, fired("a", 3_000))];
     assert_eq!(story(&alerting(one_group(), 0, 0), &events, 100), ["1:*+a", "2:-a", "3:*+a"]);
+}
+
+#[test]
+fn a_resolve_ends_the_firing_that_was_told_and_not_one_that_came_and_went_since() {
+    let mut dispatcher = Dispatcher::new(Some(&alerting(one_group(), 0, 60)), vec![]).0;
+    let mut step = |event: Option<Event>, second: i64| {
+        let events: Vec<Event> = event.into_iter().collect();
+        let dispatch = dispatcher.dispatch(&events, second * SECOND, &roomy());
+        dispatcher.apply(dispatch.clone());
+        let alerts = dispatch.notifications.into_iter().flat_map(|notification| notification.alerts);
+        alerts.map(|told| (told.resolved.is_some(), told.alert.starts_at)).collect::<Vec<_>>()
+    };
+    assert_eq!(step(Some(fired("a", 0)), 0), [(false, Some(0))]);
+    assert_eq!(step(Some(resolved("a", 0, 10_000)), 10), []);
+    assert_eq!(step(Some(fired("a", 20_000)), 20), []);
+    assert_eq!(step(Some(resolved("a", 20_000, 30_000)), 30), []);
+    assert_eq!(step(None, 60), [(true, Some(0))]);
 }
 
 #[test]
@@ -210,15 +227,139 @@ fn a_restart_or_reload_tells_nothing_twice_and_places_what_the_new_tree_leads_el
     after.receivers.push(receiver("chat"));
     dispatcher = rerouted(dispatcher, Some(&after)).0;
     let moved = dispatcher.dispatch(&[fired("a", 1_000)], 3_000, &roomy());
-    assert_eq!(moved.notifications.iter().map(|n| n.receiver.as_str()).collect::<Vec<_>>(), ["chat"]);
+    let told: Vec<_> = moved.notifications.iter().map(|n| (n.receiver.as_str(), said(n))).collect();
+    assert_eq!(told, [("chat", "*+a".to_owned()), ("pager", "-a".to_owned())], "who was paged hears where it went");
+    assert_eq!(moved.notifications[1].alerts[0].resolved.unwrap().reason, Resolution::RoutedElsewhere);
     dispatcher.apply(moved);
+    assert_eq!(dispatcher.dispatch(&[fired("a", 1_000)], 4_000, &roomy()), Dispatch::default());
     let ended = dispatcher.dispatch(&[resolved("a", 1_000, 70_000)], 70_000, &roomy());
-    let receivers: Vec<_> = ended.notifications.iter().map(|n| n.receiver.as_str()).collect();
-    assert_eq!(receivers, ["pager"], "who was paged hears of the end; the other's grid is not due yet");
+    assert!(ended.notifications.is_empty(), "the other's grid is not due yet");
 
     after.receivers.retain(|receiver| receiver.name == "chat");
+    let (dispatcher, gone) = rerouted(dispatcher, Some(&after));
+    assert!(gone.is_empty());
+    after.receivers.clear();
     let (_, gone) = rerouted(dispatcher, Some(&after));
-    assert_eq!(gone, ["pager:{}"]);
+    assert_eq!(gone, ["chat:{}"]);
+}
+
+#[test]
+fn an_alert_that_is_grouped_differently_keeps_its_key_at_its_receiver_until_it_ends() {
+    let mut dispatcher = Dispatcher::new(Some(&alerting(one_group(), 0, 0)), vec![]).0;
+    let page = dispatcher.dispatch(&[fired("a", 1_000)], 1_000, &roomy());
+    dispatcher.apply(page);
+    let by_service = alerting(GroupBy::Labels(vec!["service".into()]), 0, 0);
+    dispatcher = rerouted(dispatcher, Some(&by_service)).0;
+    let step = dispatcher.dispatch(&[fired("a", 1_000), fired("b", 2_000)], 2_000, &roomy());
+    let keys: Vec<_> = step.notifications.iter().map(|n| (n.key.as_str(), said(n))).collect();
+    assert_eq!(keys, [(r#"pager:{service="b"}"#, "*+b".to_owned())], "no second page under another key");
+    dispatcher.apply(step);
+    let step = dispatcher.dispatch(&[resolved("a", 1_000, 3_000)], 3_000, &roomy());
+    assert_eq!(step.notifications[0].key, "pager:{}");
+    dispatcher.apply(step);
+    let step = dispatcher.dispatch(&[fired("a", 4_000)], 4_000, &roomy());
+    assert_eq!(step.notifications[0].key, r#"pager:{service="a"}"#, "the next outage is grouped as the tree says");
+}
+
+#[test]
+fn what_was_not_yet_told_moves_without_a_word_to_its_old_receiver() {
+    let mut dispatcher = Dispatcher::new(Some(&alerting(one_group(), 30, 0)), vec![]).0;
+    let step = dispatcher.dispatch(&[fired("a", 1_000)], 1_000, &roomy());
+    dispatcher.apply(step);
+    let mut after = alerting(one_group(), 0, 0);
+    after.route.receiver = "chat".into();
+    after.receivers.push(receiver("chat"));
+    dispatcher = rerouted(dispatcher, Some(&after)).0;
+    let step = dispatcher.dispatch(&[fired("a", 1_000)], 2_000, &roomy());
+    assert_eq!(step.notifications.iter().map(|n| n.receiver.as_str()).collect::<Vec<_>>(), ["chat"]);
+    dispatcher.apply(step);
+    let step = dispatcher.dispatch(&[], 60_000, &roomy());
+    assert!(step.notifications.is_empty());
+    dispatcher.apply(step);
+    assert_eq!(dispatcher.groups().map(|group| group.receiver.as_str()).collect::<Vec<_>>(), ["chat"]);
+}
+
+#[test]
+fn whatever_the_tree_becomes_every_page_gets_its_resolve_and_no_receiver_two_keys() {
+    for seed in 0..300 {
+        reroute_at_random(seed);
+    }
+}
+
+/// A tree of one to two receivers and some grouping.
+fn random_tree(random: &mut fastrand::Rng) -> Alerting {
+    let group_by = [one_group(), GroupBy::All, GroupBy::Labels(vec!["service".into()])][random.usize(0..3)].clone();
+    let mut tree = alerting(group_by, random.u64(0..2) * 15, random.u64(0..2) * 60);
+    tree.receivers.push(receiver("chat"));
+    if random.bool() {
+        tree.route.receiver = "chat".into();
+    }
+    if random.bool() {
+        let matcher = crate::matcher::Matcher::parse_list("service=\"a\"").unwrap();
+        let mut child = Route { matchers: matcher, receiver: "pager".into(), ..tree.route.clone() };
+        child.group_by = [one_group(), GroupBy::All][random.usize(0..2)].clone();
+        tree.route.routes = vec![child];
+    }
+    tree
+}
+
+fn reroute_at_random(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut tree = random_tree(&mut random);
+    let mut dispatcher = Dispatcher::new(Some(&tree), vec![]).0;
+    let mut firing: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    // (receiver, alert) → the key that is open there.
+    let mut open: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut now = 1_000_000;
+    for step in 0..100 {
+        let last = step >= 80;
+        now += if last { 600 * SECOND } else { random.i64(0..40 * SECOND) };
+        let mut events = Vec::new();
+        if random.u8(0..5) == 0 {
+            tree = random_tree(&mut random);
+            dispatcher = rerouted(dispatcher, Some(&tree)).0;
+        }
+        for name in ["a", "b", "c"] {
+            match firing.get(name).copied() {
+                Some(since) if last || random.u8(0..5) == 0 => {
+                    firing.remove(name);
+                    events.push(resolved(name, since, now));
+                }
+                None if !last && random.u8(0..3) == 0 => {
+                    firing.insert(name, now);
+                    events.push(fired(name, now));
+                }
+                Some(since) => events.push(fired(name, since)),
+                None => {}
+            }
+        }
+        let dispatch = dispatcher.dispatch(&events, now, &roomy());
+        for notification in &dispatch.notifications {
+            for told in &notification.alerts {
+                let place = (notification.receiver.clone(), told.alert.id.labels.get("service").to_owned());
+                match told.resolved {
+                    Some(_) => assert_eq!(open.remove(&place), Some(notification.key.clone()), "seed {seed}"),
+                    None => {
+                        let before = open.insert(place, notification.key.clone());
+                        assert!(before.is_none_or(|key| key == notification.key), "seed {seed}: two keys");
+                    }
+                }
+            }
+        }
+        dispatcher.apply(dispatch);
+        for (name, since) in firing.iter().filter(|(_, since)| **since + 60 * SECOND <= now) {
+            let labels = &alert(name, *since).id.labels;
+            let route = tree.route.find(labels)[0];
+            let flushed = dispatcher.groups().all(|group| group.due.is_none_or(|due| due > now));
+            let known = open.contains_key(&(route.receiver.clone(), (*name).to_owned()));
+            let waits = dispatcher.groups().any(|group| {
+                group.receiver == route.receiver && group.members.iter().any(|member| member.alert.id.labels == *labels)
+            });
+            assert!(known || waits || !flushed, "seed {seed}: {name} is lost");
+        }
+    }
+    assert!(open.is_empty(), "seed {seed}: pages without their resolve: {open:?}");
+    assert_eq!(dispatcher.groups().count(), 0, "seed {seed}");
 }
 
 #[test]

@@ -57,6 +57,23 @@ pub enum Resolution {
     Recovered,
     RuleRemoved,
     TargetRemoved,
+    /// A reload gave its target other labels, another URL's among them: what fired was the target before.
+    TargetChanged,
+    /// It fires on, and another receiver is told of it now.
+    RoutedElsewhere,
+}
+
+impl Resolution {
+    /// In people's words: the annotation `resolution`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resolution::Recovered => "recovered",
+            Resolution::RuleRemoved => "rule removed",
+            Resolution::TargetRemoved => "target removed",
+            Resolution::TargetChanged => "target changed",
+            Resolution::RoutedElsewhere => "routed elsewhere",
+        }
+    }
 }
 
 /// What must be told to people: the only way from rules to notifications.

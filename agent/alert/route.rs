@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::matcher::Matcher;
+use crate::matcher::{MatchOp, Matcher};
 use crate::sample::Labels;
 
 /// A node of the routing tree, Alertmanager's grammar; what a child leaves out, it inherits (filled in when loaded).
@@ -31,21 +31,37 @@ pub enum GroupBy {
 impl Route {
     /// The routes that an alert with these labels takes, in the order of the tree. As in Alertmanager: the deepest
     /// node that matches on each branch; a sibling after a match is tried only where that match `continues`.
-    /// The root matches everything, so there is at least one.
+    /// The root matches everything, so there is at least one. Only an alert of `priority="none"` (a watchdog) is for
+    /// nobody but those who ask for it: it takes routes that name it, and no other.
     pub fn find(&self, labels: &Labels) -> Vec<&Route> {
+        self.find_below(labels, labels.get("priority") != "none")
+    }
+
+    /// `wanted`: whether a route above asks for the alert, or none has to.
+    fn find_below(&self, labels: &Labels, wanted: bool) -> Vec<&Route> {
+        let wanted = wanted || self.matchers.iter().any(asks_by_name);
         let mut found = Vec::new();
         for child in self.routes.iter().filter(|child| child.accepts(labels)) {
-            found.extend(child.find(labels));
-            if !child.continues {
+            let below = child.find_below(labels, wanted);
+            let ends = !below.is_empty() && !child.continues;
+            found.extend(below);
+            if ends {
                 break;
             }
         }
-        if found.is_empty() { vec![self] } else { found }
+        if found.is_empty() && wanted { vec![self] } else { found }
     }
 
     fn accepts(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches_labels(labels))
     }
+}
+
+/// Whether a matcher asks for alerts by their name, priority or severity: `severity!="critical"` does not.
+fn asks_by_name(matcher: &Matcher) -> bool {
+    matches!(&*matcher.name, "alertname" | "priority" | "severity")
+        && matches!(matcher.op, MatchOp::Equal | MatchOp::Regex)
+        && !matcher.matches("")
 }
 
 impl GroupBy {
@@ -61,7 +77,6 @@ impl GroupBy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matcher::MatchOp;
 
     fn route(receiver: &str, matchers: &[(&str, &str)], routes: Vec<Route>) -> Route {
         Route {
@@ -103,6 +118,20 @@ mod tests {
         tree.routes[0].continues = true;
         assert_eq!(receivers(&tree, &[("a", "1")]), ["log", "one"]);
         assert_eq!(receivers(&tree, &[("a", "2")]), ["two"]);
+    }
+
+    #[test]
+    fn a_watchdog_goes_only_where_a_route_names_it() {
+        let watchdog = [("alertname", "Watchdog"), ("severity", "none"), ("priority", "none"), ("source", "derived")];
+        let not_critical = Matcher::new("severity", MatchOp::NotEqual, "critical").unwrap();
+        let mut slack = route("slack", &[("source", "derived")], vec![]);
+        slack.matchers.push(not_critical);
+        let mut tree = route("root", &[], vec![slack]);
+        assert_eq!(receivers(&tree, &watchdog), Vec::<String>::new(), "neither by default nor by what it is not");
+        assert_eq!(receivers(&tree, &watchdog[..1]), ["root"], "another alert of its name is as any other");
+        let named = [("alertname", "Watchdog")];
+        tree.routes.push(route("deadman", &named, vec![route("inner", &[("source", "derived")], vec![])]));
+        assert_eq!(receivers(&tree, &watchdog), ["inner"], "the routes before it do not swallow it");
     }
 
     #[test]

@@ -37,11 +37,11 @@ pub async fn ready(State(context): State<Arc<Context>>) -> Response {
     (status(ready), Json(json!({"ready": ready}))).into_response()
 }
 
-fn is_live(context: &Context) -> bool {
+pub(super) fn is_live(context: &Context) -> bool {
     context.liveness.is_ticking(context.clock.now(), LONGEST_SILENCE)
 }
 
-fn is_ready(context: &Context) -> bool {
+pub(super) fn is_ready(context: &Context) -> bool {
     context.board.first_pass_done()
 }
 

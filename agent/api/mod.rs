@@ -1,10 +1,15 @@
-//! What the agent shows over HTTP. It only reads: nothing here changes state, and no caller names an address.
+//! What the agent shows over HTTP. It reads, and sends commands to their owners; whoever wants something changed needs
+//! the token ([`auth`]). No caller names an address.
 
+pub mod auth;
 mod health;
 mod metrics;
 mod prometheus;
+mod regions;
+pub mod reload;
+pub mod status;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,18 +17,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::alert::Alert;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::export::catalogue::Catalogue;
+use crate::notify::Outbox;
+use crate::region::Region;
 use crate::sample::Timestamp;
+use crate::state;
 use crate::stop;
 use crate::store::Store;
 use crate::target::board::Board;
@@ -44,10 +54,17 @@ pub struct Context {
     pub store: Arc<Mutex<Store>>,
     pub alerts: watch::Receiver<Arc<Vec<Alert>>>,
     pub liveness: Arc<Liveness>,
-    /// On every sample that leaves.
-    pub labels: BTreeMap<String, String>,
+    /// The configuration that runs.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// To the owner of the configuration.
+    pub reloads: mpsc::Sender<reload::Reload>,
     /// HELP and TYPE of what the store may hold.
     pub catalogue: Arc<Mutex<Catalogue>>,
+    pub region: Region,
+    pub outbox: Outbox,
+    pub state: watch::Receiver<state::Status>,
+    pub config_status: watch::Receiver<status::ConfigStatus>,
+    pub started_at: Timestamp,
 }
 
 /// When the evaluation loop last came round.
@@ -73,12 +90,20 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/alerts", get(prometheus::alerts))
         .route("/api/v1/targets", get(prometheus::targets))
+        .route("/-/reload", post(reload::reload).put(reload::reload))
+        .route("/v1/status", get(status::status))
+        .route("/v1/regions", get(regions::list))
+        .route("/v1/regions/{region}", get(regions::one))
+        .route("/v1/regions/{region}/check", get(regions::check))
+        .route("/v1/regions/{region}/check/db", get(regions::check_database))
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(context.clone(), auth::reading))
         .with_state(context)
 }
 
 async fn not_found() -> Response {
-    let error = "there is nothing at this address: see /health, /metrics, /api/v1/alerts and /api/v1/targets";
+    let error = "there is nothing at this address: see /health, /metrics, /api/v1/alerts, /api/v1/targets, /v1/status and \
+                 /v1/regions";
     prometheus::error(StatusCode::NOT_FOUND, "not_found", error).into_response()
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::alert::{Alert, AlertState};
+use crate::alert::{Alert, AlertState, CAUSE};
 use crate::clock::rfc3339;
 use crate::duration;
 use crate::target::board::View;
@@ -24,14 +24,15 @@ fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }
 
-/// Every pending and firing alert. `heldSince` is ours: since when its inputs are stale or unknown.
+/// Every pending and firing alert. Ours are `heldSince`, since when its inputs are stale or unknown, and the annotation
+/// `cause`, why its target fails now.
 pub async fn alerts(State(context): State<Arc<Context>>) -> Json<Value> {
     let alerts = context.alerts.borrow().clone();
-    let alerts: Vec<Value> = alerts.iter().map(alert).collect();
+    let alerts: Vec<Value> = alerts.iter().map(|of| alert(of, context.board.cause(&of.id.labels))).collect();
     success(json!({"alerts": alerts}))
 }
 
-fn alert(alert: &Alert) -> Value {
+fn alert(alert: &Alert, cause: Option<String>) -> Value {
     let mut value = json!({
         "labels": alert.id.labels,
         "annotations": alert.annotations,
@@ -39,6 +40,9 @@ fn alert(alert: &Alert) -> Value {
         "activeAt": rfc3339(alert.active_at),
         "value": go_exponent(alert.value),
     });
+    if let Some(cause) = cause.filter(|_| !alert.annotations.contains_key(CAUSE)) {
+        value["annotations"][CAUSE] = cause.into();
+    }
     for (name, since) in [("keepFiringSince", alert.keep_firing_since), ("heldSince", alert.held_since)] {
         if let Some(since) = since {
             value[name] = rfc3339(since).into();
@@ -52,10 +56,11 @@ pub struct TargetsQuery {
     state: Option<String>,
 }
 
-/// The targets. `state=dropped` has none: nothing is discovered that could be dropped.
+/// The targets; of those with several instances, each instance. `state=dropped` has none: nothing is discovered that
+/// could be dropped.
 pub async fn targets(State(context): State<Arc<Context>>, Query(query): Query<TargetsQuery>) -> Response {
     let active: Vec<Value> = match query.state.as_deref().unwrap_or("any") {
-        "any" | "active" => context.board.views().iter().map(|(name, view)| target(name, view)).collect(),
+        "any" | "active" => context.board.views().iter().flat_map(|(name, view)| instances(name, view)).collect(),
         "dropped" => Vec::new(),
         other => {
             let message = format!("state {other:?} is none of any, active, dropped");
@@ -63,6 +68,13 @@ pub async fn targets(State(context): State<Arc<Context>>, Query(query): Query<Ta
         }
     };
     success(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}})).into_response()
+}
+
+fn instances(name: &str, view: &View) -> Vec<Value> {
+    if view.instances.is_empty() {
+        return vec![target(name, view)];
+    }
+    view.instances.values().map(|instance| target(name, instance)).collect()
 }
 
 fn target(name: &str, view: &View) -> Value {

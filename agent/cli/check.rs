@@ -17,6 +17,9 @@ pub struct Args {
     /// The configuration. Without it and without rule files, what the environment names is checked.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A configuration of a known platform, below the file: maxai or orbisvoice.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Rule files to check besides.
     #[arg(value_name = "RULE_FILES")]
     pub rule_files: Vec<PathBuf>,
@@ -27,7 +30,8 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err
     let mut problems = Vec::new();
     let mut rules = 0;
     let mut lines = Vec::new();
-    let alone = args.config.is_none() && !args.rule_files.is_empty();
+    let env = &super::with_profile(env.clone(), args.profile.as_deref());
+    let alone = args.config.is_none() && args.profile.is_none() && !args.rule_files.is_empty();
     let loaded = if alone { None } else { configuration(args, env, &mut problems) };
     if let Some(loaded) = loaded {
         loaded.source.rules.iter().for_each(|file| rules += check_rules(file, &mut problems));
@@ -51,7 +55,7 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err
 
 fn configuration(args: &Args, env: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Option<Loaded> {
     let shipped = rule::shipped();
-    let names: Vec<&str> = shipped.iter().flat_map(|group| &group.rules).map(|rule| rule.alert.as_str()).collect();
+    let names = rule::names(&shipped);
     match load::load(args.config.as_deref(), env, &names) {
         Ok(loaded) => {
             problems.extend_from_slice(&loaded.unusable);
@@ -100,8 +104,11 @@ mod tests {
     use super::*;
 
     fn check(config: Option<&str>, rule_files: &[&str]) -> (bool, String, String) {
-        let args =
-            Args { config: config.map(PathBuf::from), rule_files: rule_files.iter().map(PathBuf::from).collect() };
+        let args = Args {
+            profile: None,
+            config: config.map(PathBuf::from),
+            rule_files: rule_files.iter().map(PathBuf::from).collect(),
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let well = run(&args, &BTreeMap::new(), &mut out, &mut err).unwrap();
         (well, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())

@@ -9,22 +9,26 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::duration;
+use crate::export::parse;
 use crate::net::{self, Net, NetSettings};
 use crate::probe::{self, Blame, Path, Reading, Report};
 use crate::rule;
+use crate::target::Target;
 
 const OK: u8 = 0;
 const WARNING: u8 = 1;
 const CRITICAL: u8 = 2;
 const UNKNOWN: u8 = 3;
+/// How many samples of a page are shown.
+const SAMPLES: usize = 10;
 
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(
-    after_help = "Exit code: 0 ok, 1 warning (it works, but something should be seen to), 2 critical, 3 unknown or usage.\n\nExamples:\n  watchkeeper probe https://example.org/health\n  watchkeeper probe postgres://user@db:5432/app --json\n  watchkeeper probe --config watchkeeper.yml db"
+    after_help = "Exit code: 0 ok, 1 warning (it works, but something should be seen to), 2 critical, 3 unknown or usage.\n\nExamples:\n  watchkeeper probe https://example.org/health\n  watchkeeper probe postgres://user@db:5432/app --json\n  watchkeeper probe --config watchkeeper.yml db    # also what no URL names: the kinds scrape and host"
 )]
 pub struct Arguments {
-    /// A URL (http, https, tcp, postgres, postgresql, redis, rediss), or with --config a target's name.
+    /// A URL (http, https, tcp, tls, ws, wss, postgres, postgresql, redis, rediss), or with --config a target's name.
     #[arg(value_name = "URL|TARGET")]
     target: String,
     /// The configuration file that names the target.
@@ -69,8 +73,8 @@ fn subject(arguments: &Arguments) -> Result<(probe::Settings, Duration), String>
         let shipped = rule::shipped();
         let loaded = config::load::load(Some(path), &super::environment(), &rule::names(&shipped))
             .map_err(|problems| lines(&problems))?;
-        let named = loaded.config.targets.into_iter().find(|target| target.name == arguments.target);
-        let target = named.ok_or_else(|| format!("{} names no target {:?}", path.display(), arguments.target))?;
+        let target = named(loaded.config.targets, &arguments.target)
+            .map_err(|known| format!("{} names no target {:?}: there are {known}", path.display(), arguments.target))?;
         return Ok((target.settings, target.schedule.timeout));
     }
     let settings = probe::Settings::from_url(&arguments.target).ok_or_else(|| {
@@ -80,6 +84,14 @@ fn subject(arguments: &Arguments) -> Result<(probe::Settings, Duration), String>
     match settings.check().into_iter().next() {
         Some((key, message)) => Err(format!("{key}: {message}")),
         None => Ok((settings, arguments.timeout)),
+    }
+}
+
+/// The target of that name, or the names of those that there are.
+fn named(mut targets: Vec<Target>, name: &str) -> Result<Target, String> {
+    match targets.iter().position(|target| target.name == name) {
+        Some(place) => Ok(targets.swap_remove(place)),
+        None => Err(targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -99,6 +111,7 @@ async fn look(settings: &probe::Settings, timeout: Duration) -> (Report, Duratio
         report.warnings.extend(held.warnings);
         report.failure = held.failure;
     }
+    probe::scrape::read_alone(&mut report);
     (report, began.elapsed())
 }
 
@@ -148,7 +161,19 @@ impl Seen<'_> {
         for reading in &self.report.readings {
             text += &format!("  {}{} {}\n", reading.metric.name, braces(reading), reading.value);
         }
-        text
+        text + &self.page()
+    }
+
+    /// The first samples of a page of metrics.
+    fn page(&self) -> String {
+        let Some(page) = &self.report.exposition else { return String::new() };
+        let samples = page.samples().take(SAMPLES);
+        let lines = samples.map(|sample| format!("    {} {}\n", printable(sample.series), sample.value));
+        let lines: String = lines.collect();
+        match page.samples().count() {
+            more if more > SAMPLES => format!("  the page, first {SAMPLES} of {more} samples:\n{lines}"),
+            all => format!("  the page, {all} samples:\n{lines}"),
+        }
     }
 
     fn json(&self) -> Value {
@@ -177,8 +202,24 @@ impl Seen<'_> {
             "warnings": self.report.warnings,
             "phases_seconds": phases,
             "samples": self.report.readings.iter().map(sample).collect::<Vec<_>>(),
+            "page": self.report.exposition.as_ref().map(|page| json!({
+                "samples": page.samples().count(),
+                "first": page.samples().take(SAMPLES).map(|sample| page_sample(&sample)).collect::<Vec<_>>(),
+            })),
         })
     }
+}
+
+fn page_sample(sample: &parse::Sample<'_>) -> Value {
+    let labels: serde_json::Map<String, Value> =
+        sample.labels().map(|(name, value)| (name.to_owned(), value.into_owned().into())).collect();
+    // JSON has neither NaN nor infinities: as in Prometheus's API, a value is a text.
+    json!({"name": sample.name, "labels": labels, "value": sample.value.to_string()})
+}
+
+/// What a page says must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn braces(reading: &Reading) -> String {

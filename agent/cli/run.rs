@@ -15,10 +15,14 @@ pub struct Arguments {
     /// The configuration file. Without one, what the environment names is watched.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A configuration of a known platform, below the file: maxai or orbisvoice.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> u8 {
-    match app::run(arguments.config.as_deref(), &super::environment()) {
+    let environment = super::with_profile(super::environment(), arguments.profile.as_deref());
+    match app::run(arguments.config.as_deref(), &environment) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("watchkeeper: {error}");

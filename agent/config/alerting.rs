@@ -7,23 +7,35 @@ use std::time::Duration;
 use super::Alerting;
 use super::fields::{Fields, SHORTEST, unsupported};
 use super::targets::is_label_name;
-use super::tree::{Node, Problem, Value, from_node};
+use super::tree::{Node, Problem, Value};
 use super::words::{list, wanted_not};
 use crate::alert::route::{GroupBy, Route};
 use crate::matcher::Matcher;
-use crate::notify::{Receiver, sign, webhook};
-use crate::secret::{Secret, SecretSource};
+use crate::notify::{self, Kind, Receiver};
 
 /// Alertmanager's own sections that this version does not have.
 const LATER: &[&str] = &["global", "templates", "inhibit_rules", "mute_time_intervals", "time_intervals"];
 pub(super) const ROUTE: &[&str] =
     &["receiver", "matchers", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "routes"];
 const ROUTE_LATER: &[&str] = &["match", "match_re", "mute_time_intervals", "active_time_intervals"];
-pub(super) const WEBHOOK: &[&str] =
-    &["url", "url_file", "send_resolved", "max_alerts", "timeout", "signing_secrets", "signing_secrets_file"];
-const WEBHOOK_LATER: &[&str] = &["http_config"];
-const TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// Alertmanager's receivers that this version does not have.
+const RECEIVERS_LATER: &[&str] = &[
+    "discord_configs",
+    "email_configs",
+    "incidentio_configs",
+    "jira_configs",
+    "mattermost_configs",
+    "msteams_configs",
+    "msteamsv2_configs",
+    "opsgenie_configs",
+    "pushover_configs",
+    "rocketchat_configs",
+    "sns_configs",
+    "telegram_configs",
+    "victorops_configs",
+    "webex_configs",
+    "wechat_configs",
+];
 const REPEAT: Duration = Duration::from_secs(4 * 3600);
 
 /// Reads the mapping that holds `route` and `receivers`.
@@ -151,105 +163,71 @@ fn receivers(fields: &mut Fields) -> Vec<Receiver> {
 
 fn receiver(node: &Node, problems: &mut Vec<Problem>) -> Option<Receiver> {
     let mut fields = Fields::of(node, "receivers", problems)?;
+    let kinds: Vec<&str> = notify::KINDS.iter().map(|kind| kind.key).collect();
     for (key, _) in node.entries() {
-        match key.text.as_str() {
-            "name" | "webhook_configs" => {}
-            other if other.ends_with("_configs") => {
-                let message = unsupported(other) + ", or use `webhook_configs`";
-                fields.problems.push(Problem::new(&key.at, message));
-            }
-            other => {
-                let message = super::tree::unknown_key(other, &["name", "webhook_configs"]);
-                fields.problems.push(Problem::new(&key.at, message));
-            }
-        }
+        let message = match key.text.as_str() {
+            known if known == "name" || kinds.contains(&known) => continue,
+            other if RECEIVERS_LATER.contains(&other) => unsupported(other) + ", or use `webhook_configs`",
+            other => super::tree::unknown_key(other, &[&["name"], &*kinds].concat()),
+        };
+        fields.problems.push(Problem::new(&key.at, message));
     }
     if node.get("name").is_none() {
         fields.refuse("name", "a receiver needs a name");
     }
     let name = fields.text("name")?;
-    let webhooks = fields.items("webhook_configs");
-    let webhooks = webhooks.iter().filter_map(|node| webhook(node, problems)).collect();
-    Some(Receiver { name, webhooks })
+    let mut endpoints = Vec::new();
+    for kind in notify::KINDS {
+        let items = fields.items(kind.key);
+        items.iter().for_each(|node| endpoints.extend(read_endpoints(kind, node, fields.problems)));
+    }
+    Some(Receiver::new(name, endpoints))
 }
 
-fn webhook(node: &Node, problems: &mut Vec<Problem>) -> Option<webhook::Settings> {
-    let mut fields = Fields::of(node, "webhook_configs", problems)?;
-    fields.only(WEBHOOK, WEBHOOK_LATER);
-    let timeout = fields.duration("timeout", SHORTEST).unwrap_or(TIMEOUT);
-    if timeout > MAX_TIMEOUT {
-        fields.refuse("timeout", "a delivery gets one minute at most");
-    }
+/// One item of a kind's list, with what is wrong with the values that stand in it.
+fn read_endpoints(kind: &Kind, node: &Node, problems: &mut Vec<Problem>) -> Vec<notify::Settings> {
+    let Some(mut fields) = Fields::of(node, kind.key, problems) else { return Vec::new() };
+    fields.only(kind.keys, kind.later);
     let before = fields.problems.len();
-    let settings = webhook::Settings {
-        send_resolved: fields.get("send_resolved").unwrap_or(true),
-        max_alerts: fields.get("max_alerts").unwrap_or(0),
-        timeout,
-        signing_secrets: signing_secrets(&mut fields),
-        url: one_of(&mut fields, "url", true)?,
-    };
+    let endpoints = (kind.read)(&mut fields);
     if fields.problems.len() == before {
-        let wrong = settings.check().into_iter().filter(|(key, _)| node.get(key).is_some());
-        wrong.for_each(|(key, message)| fields.refuse(key, &message));
+        for (key, message) in endpoints.iter().flat_map(notify::Settings::check) {
+            if let Some(value) = value_of(node, key) {
+                problems.push(Problem::new(&value.at, format!("`{key}`: {message}")));
+            }
+        }
     }
-    Some(settings)
+    endpoints
 }
 
 /// What is wrong with the files of secrets: they are read for each attempt, so they may still come.
-pub(super) fn unusable(node: &Node, alerting: &Alerting) -> Vec<Problem> {
-    let receivers = node.get("receivers").map_or(&[][..], Node::items);
-    let nodes = receivers.iter().filter_map(|node| node.get("webhook_configs")).flat_map(Node::items);
-    let settings = alerting.receivers.iter().flat_map(|receiver| &receiver.webhooks);
+pub(super) fn unusable(node: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (node, settings) in nodes.zip(settings) {
-        for (key, message) in settings.check() {
-            if let Some((key, value)) = node.entry(&format!("{key}_file")) {
-                problems.push(Problem::new(&value.at, format!("`{}`: {message}", key.text)));
+    for receiver in node.get("receivers").map_or(&[][..], Node::items) {
+        for kind in notify::KINDS {
+            for item in receiver.get(kind.key).map_or(&[][..], Node::items) {
+                problems.extend(unusable_files(kind, item));
             }
         }
     }
     problems
 }
 
-/// Exactly one of `key` and `key_file`.
-fn one_of(fields: &mut Fields, key: &str, required: bool) -> Option<SecretSource> {
-    let file_key = format!("{key}_file");
-    match (fields.node.get(key).is_some(), fields.node.get(&file_key).is_some()) {
-        (true, true) => {
-            fields.refuse(&file_key, &format!("`{key}` is given too: keep one of them"));
-            None
+fn unusable_files(kind: &Kind, node: &Node) -> Vec<Problem> {
+    let mut ignored = Vec::new();
+    let Some(mut fields) = Fields::of(node, kind.key, &mut ignored) else { return Vec::new() };
+    let mut problems: Vec<Problem> = Vec::new();
+    for (key, message) in (kind.read)(&mut fields).iter().flat_map(notify::Settings::check) {
+        let key = format!("{key}_file");
+        if let Some(value) = value_of(node, &key) {
+            problems.push(Problem::new(&value.at, format!("`{key}`: {message}")));
         }
-        (true, false) => fields.text(key).map(|text| SecretSource::Value(Secret::new(text))),
-        (false, true) => fields.text(&file_key).map(|path| SecretSource::File(path.into())),
-        (false, false) if required => {
-            let message = format!("one of `{key}` and `{file_key}` is wanted");
-            fields.problems.push(Problem::new(&fields.node.at, message));
-            None
-        }
-        (false, false) => None,
     }
+    problems.dedup();
+    problems
 }
 
-/// `signing_secrets`, or the file with one on each line.
-fn signing_secrets(fields: &mut Fields) -> Vec<SecretSource> {
-    if fields.node.get("signing_secrets_file").is_some() {
-        return one_of(fields, "signing_secrets", false).into_iter().collect();
-    }
-    let mut keys = Vec::new();
-    for item in fields.items("signing_secrets") {
-        match signing_secret(item) {
-            Ok(key) => keys.push(key),
-            Err(problem) => fields.problems.push(problem),
-        }
-    }
-    keys
-}
-
-fn signing_secret(item: &Node) -> Result<SecretSource, Problem> {
-    let named = |message: String| Problem::new(&item.at, format!("`signing_secrets`: {message}"));
-    let key = from_node(item).map(SecretSource::Value).map_err(|problem| named(problem.message))?;
-    match sign::keys(&key) {
-        Ok(_) => Ok(key),
-        Err(error) => Err(named(format!("{error}: make one with `openssl rand -base64 32`"))),
-    }
+/// The value of a key, here or in a mapping right below (`basic_auth: {password: …}`).
+fn value_of<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    node.get(key).or_else(|| node.entries().iter().find_map(|(_, value)| value.get(key)))
 }

@@ -81,12 +81,20 @@ fn examples(page: &str) -> Vec<&str> {
 
 #[test]
 fn every_example_of_the_reference_is_loaded() {
-    let page = fs::read_to_string("docs/reference/configuration.md").unwrap();
+    let pages = [
+        "reference/configuration",
+        "reference/receivers",
+        "how-to/page-a-webhook",
+        "how-to/page-pagerduty",
+        "how-to/page-slack",
+        "how-to/page-alertmanager",
+    ];
+    let pages: String = pages.iter().map(|page| fs::read_to_string(format!("docs/{page}.md")).unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("rules")).unwrap();
     fs::write(folder.path().join("rules/own.yml"), "groups: []\n").unwrap();
     fs::copy("tests/config/files/alertmanager.yml", folder.path().join("alertmanager.yml")).unwrap();
-    let examples = examples(&page);
+    let examples = examples(&pages);
     assert!(examples.len() > 8);
     for example in examples {
         let path = folder.path().join("watchkeeper.yml");

@@ -1,5 +1,5 @@
-//! What the environment names without meaning Watchkeeper: `DATABASE_URL`, `REDIS_URL`, `API_HOST`… become targets
-//! where no configuration file is given; `NODE_ENV` and `LOG_LEVEL` lie below every other layer.
+//! What the environment names without meaning Watchkeeper: `DATABASE_URL`, `REDIS_URL`, `API_HOST`… become targets,
+//! beside this host, where no configuration file is given; `NODE_ENV` and `LOG_LEVEL` lie below every other layer.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,8 @@ use super::tree::{Key, Node, Position, Value};
 
 type Variables = BTreeMap<String, String>;
 
-/// Variables whose services no kind of this version can watch.
+/// Variables that say too little of a service to watch it: which path costs nothing, or how health is told.
 const UNWATCHED: &[&str] = &[
-    "VOICE_GATEWAY_HOST",
     "GEMINI_API_KEY",
     "LLM_PROVIDER",
     "LLM_API_KEY",
@@ -42,7 +41,9 @@ pub(super) fn discover(env: &Variables, targets: bool) -> Discovered {
         found.http_service("ENGINE_INTERNAL_API_URL", "engine", "/health");
         found.keycloak("KEYCLOAK_CLUSTER_URL");
         found.keycloak("KEYCLOAK_URL");
+        found.voice_gateway();
         found.unwatched();
+        found.host();
     }
     let place = Position::outside("environment");
     if !found.targets.is_empty() {
@@ -75,6 +76,18 @@ impl Found<'_> {
         let at = position(variable);
         let value = Node::from_variable(&at, value, false, &format!("${variable}"));
         self.targets.push((key(target, &at), mapping(&at, kind, mapping(&at, setting, value))));
+    }
+
+    /// This machine, beside what is named or alone.
+    fn host(&mut self) {
+        if self.targets.is_empty() {
+            let note = "this host alone is watched: name targets in a configuration file (--config), or set \
+                        DATABASE_URL, REDIS_URL, or API_HOST and API_PORT";
+            self.notes.push(note.to_owned());
+        }
+        let at = Position::outside("environment");
+        let nothing = Node::new(&at, Value::Mapping(Vec::new()));
+        self.targets.push((key("host", &at), mapping(&at, "host", nothing)));
     }
 
     fn database(&mut self) {
@@ -137,7 +150,7 @@ impl Found<'_> {
     /// `API_HOST` and `API_PORT`; an address to listen on is watched on this machine.
     fn api(&mut self) {
         if let Some(host) = self.get("API_HOST") {
-            let host = if matches!(host, "0.0.0.0" | "::" | "[::]" | "+" | "*") { "127.0.0.1" } else { host };
+            let host = on_this_machine(host);
             let port = self.get("API_PORT").map(|port| format!(":{port}")).unwrap_or_default();
             let url = format!("http://{host}{port}/health");
             self.add("API_HOST", "api", "http", "url", &url);
@@ -172,10 +185,21 @@ impl Found<'_> {
         self.add(variable, "keycloak", "http", "url", &url);
     }
 
+    /// No message is ever sent to it, so that a look costs no session.
+    fn voice_gateway(&mut self) {
+        let Some(host) = self.get("VOICE_GATEWAY_HOST") else { return };
+        let port = self.get("VOICE_GATEWAY_PORT").unwrap_or("4001");
+        let url = format!("ws://{}:{port}/", on_this_machine(host));
+        self.add("VOICE_GATEWAY_HOST", "voice-gateway", "websocket", "url", &url);
+    }
+
     fn unwatched(&mut self) {
         let seen: Vec<&str> = UNWATCHED.iter().copied().filter(|name| self.get(name).is_some()).collect();
         if !seen.is_empty() {
-            self.notes.push(format!("seen in the environment, but not watched by this version: {}", seen.join(", ")));
+            self.notes.push(format!(
+                "seen in the environment, but watched only where a configuration names it: {}",
+                seen.join(", ")
+            ));
         }
     }
 
@@ -209,6 +233,11 @@ impl Found<'_> {
 fn scheme(url: &str) -> String {
     let scheme = url.trim().split_once("://").map_or("", |(scheme, _)| scheme);
     scheme.split('+').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// An address to listen on is looked at on this machine.
+fn on_this_machine(host: &str) -> &str {
+    if matches!(host, "0.0.0.0" | "::" | "[::]" | "+" | "*") { "127.0.0.1" } else { host }
 }
 
 fn with_port(host: &str, port: u16) -> String {

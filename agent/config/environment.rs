@@ -35,6 +35,13 @@ pub(super) fn apply(tree: &mut Node, env: &BTreeMap<String, String>, problems: &
     }
 }
 
+/// What the environment says for a key at the top.
+pub(super) fn value(key: &str, env: &BTreeMap<String, String>) -> Option<Node> {
+    let value = overrides(env).remove(key)?;
+    let variable = variable_of(key, env);
+    Some(Node::from_variable(&position(&variable), &value, true, &format!("${variable}")))
+}
+
 /// Path (lower case, joined by `__`) and value of each variable; an empty one counts as unset.
 fn overrides(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let variables = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -71,13 +78,19 @@ fn same_name(key: &str, segment: &str) -> bool {
     key.to_lowercase().replace('-', "_") == segment.replace('-', "_")
 }
 
-/// Lays `over` on `base`: mappings key by key, everything else whole.
+/// Lays `over` on `base`: mappings key by key, everything else whole. `false` over a mapping leaves it out.
 pub(super) fn merge(base: Node, over: Node) -> Node {
     match (base.value, over.value) {
         (Value::Mapping(mut entries), Value::Mapping(more)) => {
             let below = entries.len();
+            let mut left_out = Vec::new();
             for (key, value) in more {
                 match entries[..below].iter().position(|(known, _)| known.text == key.text) {
+                    Some(found) if matches!(entries[found].1.value, Value::Mapping(_)) && is_false(&value) => {
+                        // Found by name, so that the places of the others do not matter.
+                        entries[found].1.value = Value::Null;
+                        left_out.push(key.text);
+                    }
                     Some(found) => {
                         let (_, below) = entries.remove(found);
                         entries.insert(found, (key, merge(below, value)));
@@ -85,11 +98,16 @@ pub(super) fn merge(base: Node, over: Node) -> Node {
                     None => entries.push((key, value)),
                 }
             }
+            entries.retain(|(key, _)| !left_out.contains(&key.text));
             Node { value: Value::Mapping(entries), at: over.at, origin: over.origin }
         }
         (base @ Value::Mapping(_), Value::Null) => Node { value: base, at: over.at, origin: over.origin },
         (_, value) => Node { value, ..over },
     }
+}
+
+fn is_false(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar { text, plain: true } if text == "false")
 }
 
 /// `WATCHKEEPER_LISTEN` where `WATCHKEEPER__LISTEN` was meant: a hint for each.

@@ -9,12 +9,13 @@ use super::read::from_entry;
 use super::tree::{Node, Problem, Value};
 use super::words::{is_secret, unknown_key, wanted_not};
 use crate::duration;
+use crate::secret::{Secret, SecretSource};
 
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// A mapping whose keys are read one by one; what is wrong with each goes to `problems`.
-pub(super) struct Fields<'a, 'p> {
+pub(crate) struct Fields<'a, 'p> {
     pub node: &'a Node,
     pub problems: &'p mut Vec<Problem>,
 }
@@ -84,6 +85,25 @@ impl<'a, 'p> Fields<'a, 'p> {
                 self.refuse(key, &(wanted_not("a list", &found) + hint));
                 &[]
             }
+        }
+    }
+
+    /// Exactly one of `key` and `key_file`.
+    pub fn secret(&mut self, key: &str, required: bool) -> Option<SecretSource> {
+        let file_key = format!("{key}_file");
+        match (self.node.get(key).is_some(), self.node.get(&file_key).is_some()) {
+            (true, true) => {
+                self.refuse(&file_key, &format!("`{key}` is given too: keep one of them"));
+                None
+            }
+            (true, false) => self.text(key).map(|text| SecretSource::Value(Secret::new(text))),
+            (false, true) => self.text(&file_key).map(|path| SecretSource::File(path.into())),
+            (false, false) if required => {
+                let message = format!("one of `{key}` and `{file_key}` is wanted");
+                self.problems.push(Problem::new(&self.node.at, message));
+                None
+            }
+            (false, false) => None,
         }
     }
 

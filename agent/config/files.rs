@@ -2,11 +2,11 @@
 //! names them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use super::tree::{MAX_BYTES, Node, Position, Problem, Value};
+use super::tree::{Key, MAX_BYTES, Node, Position, Problem, Value};
+use crate::file;
 
 /// How many files one pattern may find.
 const MAX_FOUND: usize = 1_000;
@@ -15,7 +15,7 @@ const MAX_FOUND: usize = 1_000;
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        file::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
@@ -76,6 +76,25 @@ pub(crate) fn beside(at: &Position, path: &str) -> PathBuf {
         Some(folder) if at.line > 0 && !path.is_empty() => folder.join(path),
         _ => PathBuf::from(path),
     }
+}
+
+/// The files that a mapping names under `…_file` keys.
+pub(super) fn named(node: &Node) -> Vec<PathBuf> {
+    let of_entry = |(key, value): &(Key, Node)| match () {
+        () if names_file(&key.text) => texts(value),
+        () if holds_free_names(&key.text) => Vec::new(),
+        () => named(value),
+    };
+    match &node.value {
+        Value::Sequence(items) => items.iter().flat_map(named).collect(),
+        _ => node.entries().iter().flat_map(of_entry).collect(),
+    }
+}
+
+/// One path, or those of a mapping.
+fn texts(node: &Node) -> Vec<PathBuf> {
+    let own = node.text().map(PathBuf::from);
+    own.into_iter().chain(node.entries().iter().flat_map(|(_, value)| texts(value))).collect()
 }
 
 /// A problem for every `…_file` that cannot be read.

@@ -9,27 +9,31 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::Named;
 use super::fields::{Fields, SHORTEST};
 use super::tree::{self, Node, Position, Problem, Value};
 use super::words::{list, nearest, wanted_not};
 use super::{Alerting, Config, Evaluation, Log, LogFormat, LogLevel, RuleFile};
-use super::{alerting, discover, environment, expand, files, state_dir, targets};
+use super::{alerting, auth, discover, environment, expand, files, profile, region, state_dir, targets};
 
 /// Every key at the top.
 pub(super) const SECTIONS: &[&str] = &[
     "listen",
     "state_dir",
+    "auth",
     "labels",
     "defaults",
     "evaluation",
     "rule_files",
     "shipped_rules",
     "targets",
+    profile::KEY,
     "alerting",
+    "region",
     "telemetry",
 ];
 /// Sections of the design that this version does not have.
-const LATER: &[&str] = &["auth", "region", "profile", "otlp"];
+const LATER: &[&str] = &["otlp"];
 const LISTEN: &str = "127.0.0.1:7799";
 
 /// A configuration that may be run, and what it was made of.
@@ -42,6 +46,8 @@ pub struct Loaded {
     /// Files of secrets and certificates that cannot be read, or hold nothing of use, now. The agent runs (they are
     /// read again at each use), a check fails.
     pub unusable: Vec<Problem>,
+    /// Every file that it is made of or names: see [`super::changes`].
+    pub named: Named,
 }
 
 /// The files of a configuration as they were read, unexpanded: what is kept as the last good one.
@@ -130,15 +136,29 @@ fn build(
 ) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut failed = expand::Failed::default();
-    let found = discover::discover(env, main.is_none());
+    let file = main.as_ref().map(|main| parsed(main, env, &mut failed)).transpose().map_err(|problem| vec![problem])?;
+    let profile = profile::named(file.as_ref(), env);
+    let found = discover::discover(env, file.is_none() && profile.is_none());
     let mut tree = found.tree;
-    if let Some(main) = &main {
-        let file = parsed(main, env, &mut failed).map_err(|problem| vec![problem])?;
+    if let Some(profile) = profile {
+        let profile = profile::tree(&profile, env, &mut failed).map_err(|problem| vec![problem])?;
+        tree = environment::merge(tree, profile);
+    }
+    if let Some(file) = file {
         tree = environment::merge(tree, file);
     }
     environment::apply(&mut tree, env, &mut problems);
-    let mut reader =
-        Reader { files, env, shipped, source: Source { main, ..Source::default() }, failed, unusable: Vec::new() };
+    let mut reader = Reader {
+        files,
+        env,
+        shipped,
+        source: Source { main, ..Source::default() },
+        failed,
+        unusable: Vec::new(),
+        named: Named::default(),
+    };
+    reader.named.patterns.extend(reader.source.main.iter().map(|main| main.path.clone()));
+    reader.named.paths.extend(files::named(&tree));
     let config = reader.config(&tree, &mut problems);
     problems.retain(|problem| !reader.failed.scalars.contains(&problem.at));
     problems.append(&mut reader.failed.problems);
@@ -146,7 +166,7 @@ fn build(
     match config {
         Some(config) if problems.is_empty() => {
             reader.unusable.sort_by(|a, b| a.at.cmp(&b.at));
-            Ok(Loaded { config, source: reader.source, notes, unusable: reader.unusable })
+            Ok(Loaded { config, source: reader.source, notes, unusable: reader.unusable, named: reader.named })
         }
         _ => {
             problems.sort_by(|a, b| a.at.cmp(&b.at));
@@ -175,6 +195,7 @@ struct Reader<'a> {
     source: Source,
     failed: expand::Failed,
     unusable: Vec<Problem>,
+    named: Named,
 }
 
 impl Reader<'_> {
@@ -184,19 +205,24 @@ impl Reader<'_> {
         let listen = listen(&mut fields);
         let labels = targets::labels(&mut fields, &["alertname"]);
         fields.text("state_dir");
+        fields.text(profile::KEY);
         let rule_files = self.rule_files(&mut fields);
+        let state_dir = state_dir::in_tree(tree).unwrap_or_else(|| state_dir::default(self.env));
         let defaults = tree.get("defaults").map(|node| targets::defaults(node, problems)).unwrap_or_default();
         let targets = tree.get("targets").map(|node| targets::targets(node, &defaults, problems)).unwrap_or_default();
         let unusable = tree.get("targets").map(|node| targets::unusable(node, &targets)).unwrap_or_default();
         self.unusable.extend(unusable);
+        let region = tree.get("region").and_then(|node| region::region(node, tree.get("targets"), &targets, problems));
         Some(Config {
-            state_dir: state_dir::in_tree(tree).unwrap_or_else(|| state_dir::default(self.env)),
+            auth: auth::auth(tree, &state_dir, problems),
+            state_dir,
             labels,
             rule_files,
             evaluation: evaluation(tree, problems),
             disabled_rules: self.disabled_rules(tree, problems),
             targets,
             alerting: tree.get("alerting").and_then(|node| self.alerting(node, problems)),
+            region,
             log: log(tree, problems),
             listen: listen?,
         })
@@ -238,12 +264,13 @@ impl Reader<'_> {
         };
         let tree = parsed(&file, self.env, &mut self.failed).map_err(|problem| problems.push(problem)).ok()?;
         self.source.alerting = Some(file);
+        self.named.paths.extend(files::named(&tree));
         self.routes(&tree, problems)
     }
 
     fn routes(&mut self, node: &Node, problems: &mut Vec<Problem>) -> Option<Alerting> {
         let alerting = alerting::alerting(node, problems)?;
-        self.unusable.extend(alerting::unusable(node, &alerting));
+        self.unusable.extend(alerting::unusable(node));
         Some(alerting)
     }
 
@@ -259,9 +286,10 @@ impl Reader<'_> {
         let patterns = fields.items("rule_files");
         for item in patterns {
             let Some((pattern, hold)) = rule_pattern(item, fields.problems) else { continue };
+            let path = files::beside(&pattern.at, pattern.text().unwrap_or_default());
+            self.named.patterns.insert(path.clone());
             if matches!(self.files, Files::Disk)
-                && let Err(message) =
-                    self.add_rules(&files::beside(&pattern.at, pattern.text().unwrap_or_default()), hold)
+                && let Err(message) = self.add_rules(&path, hold)
             {
                 fields.problems.push(Problem::new(&pattern.at, format!("`rule_files`: {message}")));
             }

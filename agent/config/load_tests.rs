@@ -4,7 +4,7 @@ use super::*;
 use crate::alert::route::GroupBy;
 use crate::probe;
 use crate::secret::SecretSource;
-use crate::target::{Priority, Target};
+use crate::target::{Priority, Scope, Target};
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -32,7 +32,11 @@ fn nothing_at_all_is_a_configuration() {
     let loaded = from_environment(&[("HOME", "/home/me")]);
     assert_eq!(loaded.config.listen.to_string(), "127.0.0.1:7799");
     assert_eq!(loaded.config.state_dir, Path::new("/home/me/.local/state/watchkeeper"));
-    assert!(loaded.config.targets.is_empty() && loaded.config.alerting.is_none() && loaded.notes.is_empty());
+    assert!(loaded.config.alerting.is_none());
+    assert!(loaded.notes[0].starts_with("this host alone is watched"), "{:?}", loaded.notes);
+    let [host] = loaded.config.targets.as_slice() else { panic!("{:?}", loaded.config.targets) };
+    assert_eq!((host.name.as_str(), host.settings.kind(), host.scope), ("host", "host", Scope::Node));
+    assert_eq!(host.instance, crate::node::name());
     assert_eq!(loaded.config.evaluation, Evaluation { interval: Duration::from_secs(5), react: true });
 }
 
@@ -90,29 +94,42 @@ fn the_environment_names_targets_where_there_is_no_file() {
         ("ASPNETCORE_URLS", "http://+:5000"),
         ("ENGINE_INTERNAL_API_URL", "http://engine:5000/api/internal"),
         ("VOICE_GATEWAY_HOST", "gateway"),
+        ("OPENAI_API_KEY", "hunter2"),
     ];
     let loaded = from_environment(&variables);
     let mut names: Vec<_> =
         loaded.config.targets.iter().map(|t| (t.name.as_str(), t.settings.kind(), t.instance.as_str())).collect();
+    assert_eq!(names.pop().map(|(name, ..)| name), Some("host"));
     names.sort_unstable();
     let wanted = [
         ("api", "http", "http://api:8000/health"),
         ("database", "postgres", "db:5432"),
         ("engine", "http", "http://engine:5000/health"),
         ("redis", "redis", "cache:6379"),
+        ("voice-gateway", "websocket", "gateway:4001"),
     ];
     assert_eq!(names, wanted);
-    assert_eq!(loaded.notes, ["seen in the environment, but not watched by this version: VOICE_GATEWAY_HOST"]);
+    assert_eq!(
+        loaded.notes,
+        ["seen in the environment, but watched only where a configuration names it: OPENAI_API_KEY"]
+    );
     assert!(!format!("{loaded:?}").contains("hunter2"));
     let with_file = from_text("labels: {a: b}\n", &variables);
     assert!(with_file.config.targets.is_empty());
 }
 
 #[test]
+fn a_gateway_that_listens_everywhere_is_watched_on_this_machine() {
+    let loaded = from_environment(&[("VOICE_GATEWAY_HOST", "0.0.0.0"), ("VOICE_GATEWAY_PORT", "4100")]);
+    assert_eq!(target(&loaded, "voice-gateway").instance, "127.0.0.1:4100");
+    assert!(from_environment(&[("VOICE_GATEWAY_PORT", "4100")]).config.targets.iter().all(|t| t.name == "host"));
+}
+
+#[test]
 fn a_database_in_parts_needs_a_host() {
     let parts = [("POSTGRES_DB", "app"), ("POSTGRES_USER", "me"), ("POSTGRES_PASSWORD", "p@ss/word")];
     let loaded = from_environment(&parts);
-    assert!(loaded.config.targets.is_empty());
+    assert_eq!(loaded.config.targets.len(), 1, "the host alone");
     assert!(loaded.notes[0].contains("set DATABASE_URL or POSTGRES_HOST"));
     let loaded = from_environment(&[&parts[..], &[("POSTGRES_HOST", "db")]].concat());
     assert_eq!(target(&loaded, "database").instance, "db:5432");
@@ -127,8 +144,8 @@ fn an_address_to_listen_on_is_watched_here() {
 #[test]
 fn foreign_urls_are_noted_and_never_shown() {
     let loaded = from_environment(&[("DATABASE_URL", "mysql://me:hunter2@db/x"), ("REDIS_URL", "hunter2")]);
-    assert!(loaded.config.targets.is_empty());
-    assert_eq!(loaded.notes.len(), 2);
+    assert_eq!(loaded.config.targets.len(), 1, "the host alone");
+    assert_eq!(loaded.notes.len(), 3, "{:?}", loaded.notes);
     assert!(!loaded.notes.concat().contains("hunter2"));
 }
 
@@ -151,9 +168,14 @@ fn routes_inherit_and_have_alertmanager_s_defaults() {
     assert_eq!((child.receiver.as_str(), child.continues, &child.group_by), ("pager", true, &GroupBy::All));
     assert_eq!((child.group_wait, child.group_interval), (Duration::ZERO, Duration::ZERO));
     assert_eq!(child.repeat_interval, Duration::from_secs(4 * 3600));
-    let webhook = &alerting.receivers[1].webhooks[0];
+    let webhook = webhook(&alerting.receivers[1]);
     assert_eq!(webhook.url, SecretSource::File("tests/config/good/../files/webhook-url".into()));
     assert_eq!((webhook.send_resolved, webhook.max_alerts, webhook.timeout), (false, 10, Duration::from_secs(5)));
+}
+
+fn webhook(receiver: &crate::notify::Receiver) -> &crate::notify::webhook::Settings {
+    let crate::notify::Settings::Webhook(webhook) = &receiver.endpoints[0].settings else { panic!("no webhook") };
+    webhook
 }
 
 #[test]
@@ -163,7 +185,8 @@ fn paths_start_at_the_file_that_names_them() {
     assert_eq!(loaded.config.state_dir, Path::new("tests/config/good/state"));
     let wanted = RuleFile { path: "tests/config/good/../files/rules/good.yml".into(), hold: false };
     assert_eq!(loaded.config.rule_files, [wanted]);
-    let ops = &loaded.config.alerting.unwrap().receivers[0].webhooks[0];
+    let alerting = loaded.config.alerting.unwrap();
+    let ops = webhook(&alerting.receivers[0]);
     assert_eq!(ops.url, SecretSource::File("tests/config/good/../files/webhook-url".into()));
 }
 
@@ -336,4 +359,51 @@ fn any_text_in_the_environment_is_a_target_or_noted() {
             }
         }
     });
+}
+
+#[test]
+fn a_host_is_each_node_s_own_unless_it_says_otherwise() {
+    let loaded =
+        from_text("targets: {a: {host: {}}, b: {host: {}, scope: cluster}, c: {tls: {address: 'h:443'}}}\n", &[]);
+    let scopes: Vec<_> = loaded.config.targets.iter().map(|target| target.scope).collect();
+    assert_eq!(scopes, [Scope::Node, Scope::Cluster, Scope::Cluster]);
+}
+
+#[test]
+fn every_profile_loads_by_its_name_alone() {
+    for name in profile::names() {
+        let loaded = from_environment(&[("WATCHKEEPER__PROFILE", name)]);
+        assert!(loaded.config.targets.len() > 5, "{name}");
+        assert!(loaded.config.alerting.is_none() && loaded.notes.is_empty(), "{name}: {:?}", loaded.notes);
+    }
+}
+
+#[test]
+fn a_file_and_the_environment_override_a_profile_in_any_part() {
+    let text = "profile: orbisvoice\n\
+        targets:\n  web: {priority: P3}\n  redis: false\n  api: {http: false, tcp: {address: 'api:3000'}}\n\
+        \x20 extra: {tcp: {address: 'extra:1'}}\n";
+    let loaded =
+        from_text(text, &[("WATCHKEEPER__TARGETS__VOICE_GATEWAY__INTERVAL", "9s"), ("VOICE_GATEWAY_PORT", "4002")]);
+    assert_eq!(target(&loaded, "web").priority, Priority::P3);
+    assert_eq!(target(&loaded, "api").settings.kind(), "tcp");
+    assert_eq!(target(&loaded, "extra").instance, "extra:1");
+    assert_eq!(target(&loaded, "voice-gateway").schedule.interval, Duration::from_secs(9));
+    assert_eq!(target(&loaded, "voice-gateway").instance, "voice-gateway:4002");
+    assert!(loaded.config.targets.iter().all(|target| target.name != "redis"));
+}
+
+#[test]
+fn the_environment_s_profile_wins_over_the_file_s() {
+    let loaded = from_text("profile: orbisvoice\n", &[("WATCHKEEPER__PROFILE", "maxai")]);
+    assert!(loaded.config.targets.iter().any(|target| target.name == "payments"));
+    assert!(loaded.config.targets.iter().all(|target| target.name != "voice-gateway"));
+}
+
+#[test]
+fn what_the_environment_names_is_not_added_to_a_profile() {
+    let loaded = from_environment(&[("WATCHKEEPER__PROFILE", "orbisvoice"), ("API_URL", "http://api.internal:3000")]);
+    let api: Vec<&str> =
+        loaded.config.targets.iter().filter(|target| target.service == "api").map(|target| &*target.instance).collect();
+    assert_eq!(api, ["http://api.internal:3000/health", "http://api.internal:3000/metrics"]);
 }

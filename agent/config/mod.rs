@@ -1,16 +1,20 @@
 //! The configuration as the rest of the agent sees it: plain data, complete and checked.
 
 mod alerting;
+pub mod auth;
+pub mod changes;
 #[cfg(test)]
 mod corpus;
 mod discover;
 mod environment;
 mod expand;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod files;
 mod kept;
 pub mod load;
+pub mod profile;
 pub mod read;
+mod region;
 mod scalar;
 pub mod state_dir;
 mod targets;
@@ -27,6 +31,7 @@ use crate::alert::route::Route;
 use crate::notify::Receiver;
 use crate::target::Target;
 
+pub use auth::OWN_TOKEN;
 pub use tree::Problem;
 
 /// Everything that a run is configured with, defaults filled in.
@@ -44,7 +49,21 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// `None` while nobody is paged.
     pub alerting: Option<Alerting>,
+    /// The region that the agent stands in.
+    pub region: Option<crate::region::Settings>,
+    pub auth: Auth,
     pub log: Log,
+}
+
+/// Who may do what over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// Holds the token that changes need. Read at each use.
+    pub token_file: PathBuf,
+    /// Whether the agent makes the file: none was configured.
+    pub own_token: bool,
+    /// Whether reading needs the token, too. Health and region checks stay open.
+    pub closed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,9 +116,7 @@ pub enum LogFormat {
 #[cfg(test)]
 fn known_keys() -> Vec<&'static str> {
     let kinds = crate::probe::KINDS.iter().map(|kind| kind.name);
-    [load::SECTIONS, targets::SCHEDULE, targets::OWN, alerting::ROUTE, alerting::WEBHOOK]
-        .concat()
-        .into_iter()
-        .chain(kinds)
-        .collect()
+    let receivers = crate::notify::KINDS.iter().flat_map(|kind| kind.keys.iter().copied().chain([kind.key]));
+    let sections = [load::SECTIONS, auth::KEYS, targets::SCHEDULE, targets::OWN, region::KEYS, region::INPUT];
+    [sections.concat(), alerting::ROUTE.to_vec()].concat().into_iter().chain(kinds).chain(receivers).collect()
 }

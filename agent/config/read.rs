@@ -518,7 +518,7 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Every(
         #[serde(deserialize_with = "crate::duration::deserialize")]
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only whether it can be read is asked")]
         Duration,
     );
 }

@@ -15,7 +15,7 @@ use crate::target::{Priority, Schedule, Scope, Target};
 pub(super) const SCHEDULE: &[&str] = &["interval", "timeout", "rise", "fall", "confirm", "grace"];
 pub(super) const OWN: &[&str] = &["labels", "scope", "priority", "job", "service"];
 /// Kinds and settings of the design that this version does not have.
-const LATER: &[&str] = &["websocket", "scrape", "host", "tls", "dns", "grpc", "pgbouncer", "depends_on"];
+const LATER: &[&str] = &["dns", "grpc", "pgbouncer", "depends_on"];
 /// Labels that the agent sets itself.
 const RESERVED: &[&str] = &["target", "instance", "kind", "priority", "scope", "node", "alertname"];
 const LONGEST_NAME: usize = 100;
@@ -116,7 +116,7 @@ fn target(key: &Key, node: &Node, defaults: &Defaults, problems: &mut Vec<Proble
         let place = if node.get("timeout").is_some() { "timeout" } else { "interval" };
         fields.refuse(place, &longer(&own));
     }
-    let scope = fields.get::<Scope>("scope").unwrap_or(Scope::Cluster);
+    let scope = fields.get::<Scope>("scope").unwrap_or(scope(settings.as_ref()));
     let priority = fields.get::<Priority>("priority").unwrap_or(Priority::P1);
     let mut labels = labels(&mut fields, RESERVED);
     let job = named_label(&mut fields, &mut labels, "job").unwrap_or_else(|| key.text.clone());
@@ -126,7 +126,17 @@ fn target(key: &Key, node: &Node, defaults: &Defaults, problems: &mut Vec<Proble
     }
     let (settings, instance) = settings?;
     let (schedule, grace) = (own.schedule(), own.grace);
-    Some(Target { name: key.text.clone(), settings, schedule, grace, scope, priority, job, service, instance, labels })
+    let files = node.get(settings.kind()).map(files::named).unwrap_or_default();
+    let name = key.text.clone();
+    Some(Target { name, settings, schedule, grace, scope, priority, job, service, instance, labels, files })
+}
+
+/// Each node's agent looks at its own host.
+fn scope(settings: Option<&(probe::Settings, String)>) -> Scope {
+    match settings {
+        Some((probe::Settings::Host(_), _)) => Scope::Node,
+        _ => Scope::Cluster,
+    }
 }
 
 fn check_name(key: &Key, problems: &mut Vec<Problem>) {

@@ -26,6 +26,7 @@ pub struct Metrics {
     failures: Family<GroupLabels, Counter>,
     seconds: Family<GroupLabels, Gauge<f64, AtomicU64>>,
     blind: Gauge,
+    clock_stepped: Gauge<f64, AtomicU64>,
     alerts: Family<StateLabels, Gauge>,
 }
 
@@ -62,12 +63,16 @@ impl Metrics {
         registry.register("watchkeeper_rule_group_last_duration_seconds", help, self.seconds.clone());
         let help = "Targets whose verdict is unknown through the agent's own fault";
         registry.register("watchkeeper_blind_targets", help, self.blind.clone());
+        let help = "By how much the wall clock is ahead of the agent's own time, which never steps";
+        registry.register("watchkeeper_clock_stepped_seconds", help, self.clock_stepped.clone());
         let help = "Alerts that are pending, firing, or firing and held because their inputs are stale or unknown";
         registry.register("watchkeeper_alerts", help, self.alerts.clone());
     }
 
-    /// Takes what rules of this tick read about the agent itself.
-    pub fn see(&self, board: &Board, alerts: &BTreeMap<AlertId, Alert>) {
+    /// Takes what rules of this tick read about the agent itself. `stepped`: by how many milliseconds the wall clock
+    /// is ahead of the agent's timeline.
+    pub fn see(&self, board: &Board, alerts: &BTreeMap<AlertId, Alert>, stepped: i64) {
+        self.clock_stepped.set(Duration::from_millis(stepped.unsigned_abs()).as_secs_f64().copysign(stepped as f64));
         self.blind.set(i64::try_from(board.blind()).unwrap_or(i64::MAX));
         let count = |is: &dyn Fn(&Alert) -> bool| alerts.values().filter(|alert| is(alert)).count();
         let states: [(&'static str, usize); 3] = [
@@ -79,6 +84,14 @@ impl Metrics {
             let gauge = self.alerts.get_or_create_owned(&StateLabels { state });
             gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
         }
+    }
+
+    /// A group is no longer evaluated.
+    pub fn forget(&self, group: &Group) {
+        let labels = GroupLabels::of(group);
+        self.evaluations.remove(&labels);
+        self.failures.remove(&labels);
+        self.seconds.remove(&labels);
     }
 
     /// The evaluation of a group panicked.

@@ -3,12 +3,11 @@ use crate::alert::AlertState;
 use crate::alert::route::{GroupBy, Route};
 use crate::config::Alerting;
 use crate::notify::queue::Limits;
-use crate::notify::webhook::Settings;
-use crate::notify::{self, Receiver, outbox};
+use crate::notify::{self, outbox};
 use crate::sample::METRIC_NAME;
 use crate::secret::{Secret, SecretSource};
-use crate::state;
 use crate::state::rows::Rows;
+use crate::state::{self, samples};
 use crate::store::StoreLimits;
 
 const RULES: &str = "
@@ -28,13 +27,6 @@ struct Scene {
 }
 
 fn alerting() -> Alerting {
-    let webhook = Settings {
-        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
-        send_resolved: true,
-        max_alerts: 0,
-        timeout: Duration::from_secs(10),
-        signing_secrets: Vec::new(),
-    };
     let route = Route {
         receiver: "pager".to_owned(),
         matchers: Vec::new(),
@@ -45,7 +37,7 @@ fn alerting() -> Alerting {
         repeat_interval: Duration::from_secs(3600),
         routes: Vec::new(),
     };
-    Alerting { route, receivers: vec![Receiver { name: "pager".to_owned(), webhooks: vec![webhook] }] }
+    Alerting { route, receivers: vec![samples::receiver("pager")] }
 }
 
 /// `room`: how many deliveries the outbox takes.
@@ -78,18 +70,29 @@ fn scene(room: usize, rules: &str, restored: Vec<Alert>) -> Scene {
         store_metrics: store::Metrics::default(),
         liveness: Arc::default(),
         published: watch::channel(Arc::default()).0,
-        interval: Duration::from_secs(5),
-        react: true,
-        labels: BTreeMap::from([("region".to_owned(), "here".to_owned())]),
         external_url: String::new(),
     };
-    let groups = rule::file::load("a.yml", rules, false).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let (dispatcher, _) = Dispatcher::new(Some(&alerting), Vec::new());
-    let engine = Engine::new(parts, groups, BTreeSet::new(), restored, dispatcher);
+    let mut engine = Engine::new(parts, setup(rules), Kept { alerts: restored, ..Kept::default() });
+    (engine.dispatcher, _) = Dispatcher::new(Some(&alerting), Vec::new());
     Scene { engine, source, wrote_at: 0, _dir: dir }
 }
 
+fn setup(rules: &str) -> Setup {
+    Setup {
+        groups: rule::file::load("a.yml", rules, false).unwrap_or_else(|problems| panic!("{problems:?}")),
+        watched: rule::Watched::default(),
+        alerting: Some(alerting()),
+        interval: Duration::from_secs(5),
+        react: true,
+        labels: BTreeMap::from([("region".to_owned(), "here".to_owned())]),
+    }
+}
+
 impl Scene {
+    async fn reload(&mut self, setup: Setup) {
+        self.engine.apply(Apply { setup, done: oneshot::channel().0 }).await;
+    }
+
     fn write(&mut self, names: &[&str]) {
         let at = self.engine.parts.clock.now().max(self.wrote_at + 1);
         self.wrote_at = at;
@@ -155,7 +158,7 @@ async fn a_group_that_finds_no_room_does_not_keep_the_loop_spinning() {
     let mut scene = scene(0, "groups: [{name: g, rules: []}]", Vec::new());
     let clock = scene.engine.parts.clock;
     let fired = crate::state::samples::alert("db", clock.now());
-    let tick = Tick { events: vec![Event::Fired(fired)], ..Tick::default() };
+    let tick = Tick { news: vec![Event::Fired(fired)], ..Tick::default() };
     scene.engine.accept(tick, clock.now()).await;
     assert!(scene.engine.dispatcher.groups().all(|group| group.due.is_some_and(|due| due <= clock.now())));
     assert!(scene.engine.next_wake() > clock.now(), "a deadline that has passed does not wake the loop at once");
@@ -170,7 +173,7 @@ async fn what_a_restart_resolves_waits_for_room_and_is_not_forgotten() {
     // The rule is gone, and there is no room at the receiver.
     let mut second = scene(0, "groups: [{name: other, rules: []}]", rows.alerts);
     (second.engine.dispatcher, _) = Dispatcher::new(Some(&alerting()), rows.groups);
-    second.engine.take_up().await;
+    second.engine.take_up(Vec::new()).await;
     assert_eq!((second.states(), second.depth()), (vec![], 0));
     second.engine.parts.outbox = scene(1, RULES, Vec::new()).engine.parts.outbox;
     second.engine.tick(&[]).await;
@@ -185,4 +188,148 @@ async fn a_state_that_is_closed_stops_no_page() {
     scene.tick().await;
     assert_eq!(scene.states(), [("Now", AlertState::Firing)]);
     assert_eq!(scene.depth(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_unchanged_and_resolves_what_is_gone() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.write(&["now", "later"]);
+    scene.tick().await;
+    let before = scene.engine.alerts.clone();
+    let next = scene.engine.ticks.next();
+    scene.reload(setup(RULES)).await;
+    assert_eq!(scene.engine.alerts, before, "the timers of `for` go on");
+    assert_eq!(scene.engine.ticks.next(), next);
+    assert_eq!(scene.depth(), 1, "what was told is not told again");
+
+    scene.reload(setup("groups: [{name: g, rules: [{alert: Later, expr: later == 1, for: 1h}]}]")).await;
+    assert_eq!(scene.states(), [("Later", AlertState::Pending)]);
+    assert_eq!(scene.depth(), 2, "the rule is gone: its alert resolves");
+    let labels = |alert: &Alert| (alert.active_at, alert.id.clone());
+    assert!(before.values().map(labels).any(|old| old == labels(scene.engine.alerts.values().next().unwrap())));
+}
+
+#[tokio::test]
+async fn other_labels_of_the_agent_end_the_page_under_the_old_ones_and_begin_one_under_the_new() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.write(&["now"]);
+    scene.tick().await;
+    let labels = BTreeMap::from([("region".to_owned(), "there".to_owned())]);
+    scene.reload(Setup { labels, ..setup(RULES) }).await;
+    assert_eq!(scene.depth(), 3, "a page, its resolve, and a page");
+    let regions: Vec<String> = scene
+        .engine
+        .dispatcher
+        .groups()
+        .flat_map(|group| &group.members)
+        .map(|member| member.alert.id.labels.get("region").to_owned())
+        .collect();
+    assert_eq!(regions, ["there"]);
+}
+
+#[tokio::test]
+async fn without_receivers_a_reload_keeps_the_alerts() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.write(&["now"]);
+    scene.tick().await;
+    scene.reload(Setup { alerting: None, ..setup(RULES) }).await;
+    assert_eq!(scene.states(), [("Now", AlertState::Firing)]);
+    scene.reload(setup(RULES)).await;
+    assert_eq!(scene.depth(), 1, "the receiver knows it already");
+}
+
+/// With one endpoint of the receiver at each of these paths.
+fn paging(paths: &[&str]) -> Setup {
+    let endpoint = |path: &&str| {
+        let notify::Settings::Webhook(settings) = samples::webhook(true) else { panic!() };
+        let url = SecretSource::Value(Secret::new(format!("http://127.0.0.1/{path}")));
+        notify::Settings::Webhook(notify::webhook::Settings { url, ..settings })
+    };
+    let mut setup = setup(RULES);
+    let receivers = vec![notify::Receiver::new("pager", paths.iter().map(endpoint).collect())];
+    setup.alerting = setup.alerting.map(|alerting| Alerting { receivers, ..alerting });
+    setup
+}
+
+fn id_of(path: &str) -> String {
+    paging(&[path]).alerting.unwrap().receivers[0].endpoints[0].id.clone()
+}
+
+/// What waits for one endpoint: `page` or `resolve`, a star where it is the first that it hears.
+fn waiting(rows: &Rows, endpoint: &str) -> Vec<&'static str> {
+    let at = rows.deliveries.iter().filter(|delivery| delivery.endpoint == endpoint);
+    at.map(|delivery| match (delivery.first, delivery.resolve) {
+        (true, false) => "*page",
+        (false, false) => "page",
+        (_, true) => "resolve",
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_added_hears_what_fires_before_it_hears_that_it_is_over() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.reload(paging(&["a"])).await;
+    scene.write(&["now"]);
+    scene.tick().await;
+    scene.reload(paging(&["a"])).await;
+    scene.reload(paging(&["a", "b"])).await;
+    scene.reload(paging(&["b", "a"])).await;
+    scene.write(&["later"]);
+    scene.tick().await;
+    let rows = scene.rows().await;
+    assert_eq!(waiting(&rows, &id_of("a")), ["*page", "resolve"], "it is told nothing twice");
+    assert_eq!(waiting(&rows, &id_of("b")), ["*page", "resolve"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_added_while_the_agent_is_down_hears_what_fires() {
+    let mut first = scene(10, RULES, Vec::new());
+    first.reload(paging(&["a"])).await;
+    first.write(&["now"]);
+    first.tick().await;
+    let rows = first.rows().await;
+    let kept = rows.clone();
+    for (paths, told) in [(&["a", "b"][..], &["*page"][..]), (&["a"], &[]), (&["b"], &["*page"])] {
+        let mut second = scene(10, RULES, kept.alerts.clone());
+        second.engine.parts.outbox.recall(&kept.meta);
+        second.engine.dispatcher = Dispatcher::new(None, kept.groups.clone()).0;
+        second.reload(paging(paths)).await;
+        let rows = second.rows().await;
+        assert_eq!(waiting(&rows, &id_of("b")), told, "{paths:?}");
+        assert_eq!(waiting(&rows, &id_of("a")), Vec::<&str>::new(), "{paths:?}: it knows");
+    }
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_an_endpoint_is_told_what_fires_too() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.reload(paging(&["a"])).await;
+    scene.write(&["now"]);
+    scene.tick().await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    scene.reload(paging(&["b"])).await;
+    let rows = scene.rows().await;
+    let why = "what was on its way to the old URL may have arrived there";
+    assert_eq!(waiting(&rows, &id_of("b")), ["*page", "*page"], "{why}");
+    assert_eq!(waiting(&rows, &id_of("a")), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn the_results_of_a_group_that_is_gone_end() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.write(&["now"]);
+    scene.tick().await;
+    let alerts = |scene: &Scene| {
+        let now = scene.engine.parts.clock.now() + 1;
+        let store = store::lock(&scene.engine.parts.store);
+        store.newest(now).filter(|(labels, ..)| labels.metric_name() == "ALERTS").count()
+    };
+    assert_eq!(alerts(&scene), 1);
+    scene.reload(setup(RULES)).await;
+    assert_eq!(alerts(&scene), 1);
+    scene.reload(setup("groups: [{name: other, rules: []}]")).await;
+    assert_eq!(alerts(&scene), 0);
 }

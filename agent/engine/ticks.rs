@@ -18,6 +18,7 @@ pub struct Ticks {
     react_from: Timestamp,
 }
 
+#[derive(Clone, Copy)]
 struct Slot {
     interval: Duration,
     next: Timestamp,
@@ -39,6 +40,18 @@ impl Ticks {
             Slot { interval, next: schedule::next_tick(group, interval, now) }
         };
         Ticks { slots: groups.iter().map(slot).collect(), react_from: now }
+    }
+
+    /// Other groups: those that are still there, at the same interval, keep their place.
+    pub fn apply(&mut self, before: &[Group], groups: &[Group], interval: Duration, now: Timestamp) {
+        let same = |a: &Group, b: &Group| (&a.file, &a.name) == (&b.file, &b.name);
+        let fresh = Ticks::new(groups, interval, now).slots;
+        let slot = |(group, fresh): (&Group, Slot)| {
+            let place = before.iter().position(|known| same(known, group));
+            let known = place.map(|place| self.slots[place]);
+            known.filter(|known| known.interval == fresh.interval).unwrap_or(fresh)
+        };
+        self.slots = groups.iter().zip(fresh).map(slot).collect();
     }
 
     /// The next regular tick of any group.

@@ -46,6 +46,26 @@ impl FamilyKind {
         }
     }
 
+    /// A family's name and type as OpenMetrics has them: a counter's samples end in `_total`, an info's in `_info`, and
+    /// the family's name does not. One whose samples do not is of unknown type.
+    pub fn openmetrics_head(self, name: &str) -> (&str, &'static str) {
+        let stem = match self {
+            FamilyKind::Counter => name.strip_suffix("_total"),
+            FamilyKind::Info => name.strip_suffix("_info"),
+            _ => Some(name),
+        };
+        let kind = match self {
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge => "gauge",
+            FamilyKind::Histogram => "histogram",
+            FamilyKind::Summary => "summary",
+            FamilyKind::Info => "info",
+            FamilyKind::StateSet => "stateset",
+            FamilyKind::GaugeHistogram | FamilyKind::Unknown => "unknown",
+        };
+        stem.map_or((name, "unknown"), |stem| (stem, kind))
+    }
+
     /// The samples of one family that do not bear its name, by what they append to it.
     fn suffixes(self) -> &'static [&'static str] {
         match self {
@@ -80,6 +100,10 @@ impl From<&'static Metric> for Family {
     }
 }
 
+/// How many families are known at most, and how long a help text may be, in bytes.
+const MAX_FAMILIES: usize = 10_000;
+const MAX_HELP: usize = 1_024;
+
 /// Families by name.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
@@ -95,9 +119,16 @@ impl Catalogue {
         catalogue
     }
 
-    /// Adds families; of a name that is there already the first stays.
+    /// Adds families; of a name that is there already the first stays. What is too many is left out, and a help text
+    /// that is too long: what is scraped is not trusted.
     pub fn extend(&mut self, families: impl IntoIterator<Item = Family>) {
-        for family in families {
+        for mut family in families {
+            if self.families.len() >= MAX_FAMILIES {
+                return;
+            }
+            if family.help.len() > MAX_HELP {
+                family.help = Cow::Borrowed("");
+            }
             self.families.entry(family.name.clone()).or_insert(family);
         }
     }

@@ -120,7 +120,8 @@ impl<'a> Iterator for Entries<'a> {
 impl<'a> Entries<'a> {
     fn next_entry(&mut self) -> Result<Option<Entry<'a>>, String> {
         if self.line == 0 && self.rest.len() > self.limits.bytes {
-            return Err(format!("{} bytes, more than the {} that are read", self.rest.len(), self.limits.bytes));
+            let (bytes, limit) = (self.rest.len(), self.limits.bytes);
+            return Err(format!("{bytes} bytes, more than {limit}: expose less, or raise max_bytes"));
         }
         while !self.rest.is_empty() {
             let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
@@ -187,7 +188,10 @@ impl<'a> Entries<'a> {
 
     fn check_length(&self, what: &str, text: &str) -> Result<(), String> {
         match text.len() > self.limits.label_bytes {
-            true => Err(format!("a {what} of {} bytes, more than {}", text.len(), self.limits.label_bytes)),
+            true => {
+                let (bytes, limit) = (text.len(), self.limits.label_bytes);
+                Err(format!("a {what} of {bytes} bytes, more than {limit}: expose less, or raise max_label_bytes"))
+            }
             false => Ok(()),
         }
     }
@@ -195,7 +199,7 @@ impl<'a> Entries<'a> {
     fn sample(&mut self, line: &'a str) -> Result<Sample<'a>, String> {
         self.samples += 1;
         if self.samples > self.limits.samples {
-            return Err(format!("more than {} samples", self.limits.samples));
+            return Err(format!("more than {} samples: expose less, or raise max_series", self.limits.samples));
         }
         let name = metric_name(line);
         if name.is_empty() {
@@ -235,7 +239,7 @@ impl<'a> Entries<'a> {
         }
         self.names.push(label.name);
         match self.names.len() > self.limits.labels {
-            true => Err(format!("more than {} labels", self.limits.labels)),
+            true => Err(format!("more than {} labels: expose less, or raise max_labels", self.limits.labels)),
             false => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Writes samples in Prometheus's text format 0.0.4.
+//! Writes samples as text: Prometheus's format 0.0.4, or OpenMetrics 1.0.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,64 +6,98 @@ use std::fmt::Write;
 use crate::sample::{Labels, METRIC_NAME};
 
 use super::catalogue::{Catalogue, Family, FamilyKind};
+use super::parse::Dialect;
 
-/// What the text is served as.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What a text is served as.
+pub fn content_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        Dialect::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    }
+}
+
+/// The format that an `Accept` header prefers: OpenMetrics only where it is named, and no less wanted than plain text.
+pub fn preferred(accept: &str) -> Dialect {
+    let (mut openmetrics, mut plain) = (0.0, 0.0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let parameter = |name| parts.clone().find_map(|part| part.strip_prefix(name));
+        let weight = parameter("q=").map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        let version = parameter("version=").unwrap_or("1.0.0");
+        match media_type.as_str() {
+            "application/openmetrics-text" if version == "1.0.0" => openmetrics = f64::max(openmetrics, weight),
+            "text/plain" => plain = f64::max(plain, weight),
+            _ => {}
+        }
+    }
+    if openmetrics > 0.0 && openmetrics >= plain { Dialect::OpenMetrics } else { Dialect::Prometheus }
+}
 
 /// Appends the samples to `out`, grouped by metric family, families in order of their names, with the help and type
 /// that the catalogue has. `extra` labels are added where a sample has none of that name. Samples without a metric name,
 /// and those whose name is in `hidden`, are left out; timestamps are not written.
 pub fn write<'a>(
     out: &mut String,
+    dialect: Dialect,
     samples: impl IntoIterator<Item = (&'a Labels, f64)>,
-    catalogue: &Catalogue,
+    catalogue: &'a Catalogue,
     extra: &BTreeMap<String, String>,
     hidden: &[&str],
 ) {
-    let shown = samples.into_iter().filter(|(labels, _)| {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for (labels, value) in samples {
         let name = labels.metric_name();
-        !name.is_empty() && !hidden.contains(&name)
-    });
-    let mut lines: Vec<Line<'_>> = shown.map(|(labels, value)| Line::new(labels, value, catalogue)).collect();
-    lines.sort_by_key(|line| line.family_name());
+        if name.is_empty() || hidden.contains(&name) {
+            continue;
+        }
+        // Samples come by name: a family is looked up once.
+        let family = match lines.last() {
+            Some(last) if last.name == name => last.family,
+            _ => catalogue.family_of(name),
+        };
+        lines.push(Line { name, labels, value, family });
+    }
+    lines.sort_by_key(Line::family_name);
     for family in lines.chunk_by(|one, next| one.family_name() == next.family_name()) {
-        write_head(out, &family[0]);
+        write_head(out, dialect, &family[0]);
         family.iter().for_each(|line| write_sample(out, line, extra));
+    }
+    if dialect == Dialect::OpenMetrics {
+        out.push_str("# EOF\n");
     }
 }
 
 /// One sample on its way out.
 struct Line<'a> {
+    name: &'a str,
     labels: &'a Labels,
     value: f64,
     family: Option<&'a Family>,
 }
 
 impl<'a> Line<'a> {
-    fn new(labels: &'a Labels, value: f64, catalogue: &'a Catalogue) -> Self {
-        Line { labels, value, family: catalogue.family_of(labels.metric_name()) }
-    }
-
     fn family_name(&self) -> &'a str {
-        self.family.map_or(self.labels.metric_name(), |family| &family.name)
+        self.family.map_or(self.name, |family| &family.name)
     }
 }
 
-fn write_head(out: &mut String, line: &Line<'_>) {
-    let name = line.family_name();
+fn write_head(out: &mut String, dialect: Dialect, line: &Line<'_>) {
     let kind = line.family.map_or(FamilyKind::Unknown, |family| family.kind);
+    let (name, kind) = match dialect {
+        Dialect::Prometheus => (line.family_name(), kind.prometheus_name()),
+        Dialect::OpenMetrics => kind.openmetrics_head(line.family_name()),
+    };
     if let Some(family) = line.family.filter(|family| !family.help.is_empty()) {
-        out.push_str("# HELP ");
-        out.push_str(name);
-        out.push(' ');
-        push_escaped(out, &family.help, false);
+        push_all(out, &["# HELP ", name, " "]);
+        push_escaped(out, &family.help, dialect == Dialect::OpenMetrics);
         out.push('\n');
     }
-    push_all(out, &["# TYPE ", name, " ", kind.prometheus_name(), "\n"]);
+    push_all(out, &["# TYPE ", name, " ", kind, "\n"]);
 }
 
 fn write_sample(out: &mut String, line: &Line<'_>, extra: &BTreeMap<String, String>) {
-    out.push_str(line.labels.metric_name());
+    out.push_str(line.name);
     let own = line.labels.iter().map(|label| (&*label.name, &*label.value)).filter(|(name, _)| *name != METRIC_NAME);
     let added = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let added = added.filter(|(name, value)| !value.is_empty() && line.labels.get(name).is_empty());
@@ -87,7 +121,7 @@ fn push_all(out: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| out.push_str(part));
 }
 
-/// Label values escape backslash, newline and quote; help texts the first two.
+/// Label values and OpenMetrics's help texts escape backslash, newline and quote; Prometheus's help texts the first two.
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
     while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || quotes && c == '"') {
@@ -127,7 +161,8 @@ mod tests {
     fn written(samples: &[(Labels, f64)], catalogue: &Catalogue, extra: &[(&str, &str)]) -> String {
         let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut out = String::new();
-        write(&mut out, samples.iter().map(|(labels, value)| (labels, *value)), catalogue, &extra, &["up", "ALERTS"]);
+        let samples = samples.iter().map(|(labels, value)| (labels, *value));
+        write(&mut out, Dialect::Prometheus, samples, catalogue, &extra, &["up", "ALERTS"]);
         out
     }
 
@@ -169,6 +204,63 @@ h_sum 2.5
 h_buckets 7
 ";
         assert_eq!(written(&samples, &catalogue, &[]), expected);
+    }
+
+    #[test]
+    fn openmetrics_names_families_without_the_suffix_and_ends() {
+        let mut catalogue = Catalogue::default();
+        catalogue.extend([
+            family("b_total", "Say \"b\"", FamilyKind::Counter),
+            family("commits", "", FamilyKind::Counter),
+            family("build_info", "", FamilyKind::Info),
+            family("h", "", FamilyKind::Histogram),
+        ]);
+        let samples = [
+            (named("b_total", []), 1.0),
+            (named("build_info", [("version", "1")]), 1.0),
+            (named("commits", []), 3.0),
+            (named("h_count", []), 0.0),
+            (named("x", []), 2.0),
+        ];
+        let mut out = String::new();
+        let shown = samples.iter().map(|(labels, value)| (labels, *value));
+        write(&mut out, Dialect::OpenMetrics, shown, &catalogue, &BTreeMap::new(), &[]);
+        let expected = r##"# HELP b Say \"b\"
+# TYPE b counter
+b_total 1
+# TYPE build info
+build_info{version="1"} 1
+# TYPE commits unknown
+commits 3
+# TYPE h histogram
+h_count 0
+# TYPE x unknown
+x 2
+# EOF
+"##;
+        assert_eq!(out, expected);
+        let read: Result<Vec<_>, _> = entries(&out, Dialect::OpenMetrics, Limits::default()).collect();
+        assert!(read.is_ok(), "{read:?}");
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_asked_for() {
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+        let cases = [
+            ("", Dialect::Prometheus),
+            ("*/*", Dialect::Prometheus),
+            ("text/html, */*", Dialect::Prometheus),
+            ("application/openmetrics-text", Dialect::OpenMetrics),
+            ("Application/OpenMetrics-Text; q=0.5, text/plain; q=0.4", Dialect::OpenMetrics),
+            ("application/openmetrics-text;q=0.4,text/plain;q=0.5", Dialect::Prometheus),
+            ("application/openmetrics-text;version=0.0.1", Dialect::Prometheus),
+            ("application/openmetrics-text;q=nonsense", Dialect::Prometheus),
+            (prometheus_3, Dialect::OpenMetrics),
+        ];
+        for (accept, expected) in cases {
+            assert_eq!(preferred(accept), expected, "{accept}");
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Regular expressions as RE2 (Go's `regexp`) reads them, on Rust's engine. What the two read differently is
 //! translated; what cannot be is refused by name. A plain alternation of words needs no engine at all.
 
+use std::sync::OnceLock;
+
 use regex::{Regex, RegexBuilder};
 
 /// The largest compiled pattern, bytes.
 const SIZE_LIMIT: usize = 2 * 1024 * 1024;
 /// The longest pattern, bytes.
 const LENGTH_LIMIT: usize = 16 * 1024;
+/// The longest pattern, bytes, that cannot come near [`SIZE_LIMIT`] where nothing in it is counted.
+const SHORT: usize = 64;
 /// RE2's largest repetition count.
 const REPEAT_LIMIT: u32 = 1_000;
 
@@ -16,6 +20,12 @@ pub enum Pattern {
     /// `a|b|c`: sorted.
     Words(Vec<Box<str>>),
     Regex(Regex),
+    /// Compiled when it is first asked: most of what rules select is exposed by nobody.
+    Lazy {
+        /// For Rust's engine; it can be compiled.
+        source: String,
+        regex: OnceLock<Option<Regex>>,
+    },
 }
 
 impl Pattern {
@@ -25,13 +35,25 @@ impl Pattern {
         {
             return Ok(Pattern::Words(words));
         }
-        anchored(pattern).map(Pattern::Regex)
+        if pattern.len() > SHORT || pattern.contains('{') {
+            return anchored(pattern).map(Pattern::Regex);
+        }
+        let source = source(pattern)?;
+        // Compiling says better what is wrong.
+        match regex_syntax::parse(&source) {
+            Ok(_) => Ok(Pattern::Lazy { source, regex: OnceLock::new() }),
+            Err(_) => anchored(pattern).map(Pattern::Regex),
+        }
     }
 
     pub fn is_match(&self, value: &str) -> bool {
         match self {
             Pattern::Words(words) => words.binary_search_by(|word| (**word).cmp(value)).is_ok(),
             Pattern::Regex(regex) => regex.is_match(value),
+            Pattern::Lazy { source, regex } => {
+                let regex = regex.get_or_init(|| RegexBuilder::new(source).size_limit(SIZE_LIMIT).build().ok());
+                regex.as_ref().is_some_and(|regex| regex.is_match(value))
+            }
         }
     }
 }
@@ -41,9 +63,12 @@ pub fn anchored(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LENGTH_LIMIT {
         return Err(format!("the regular expression is longer than {LENGTH_LIMIT} bytes"));
     }
-    let translated = Translation::of(pattern)?;
-    let built = RegexBuilder::new(&format!("^(?s:{translated})$")).size_limit(SIZE_LIMIT).build();
+    let built = RegexBuilder::new(&source(pattern)?).size_limit(SIZE_LIMIT).build();
     built.map_err(|error| format!("invalid regular expression {pattern:?}: {}", reason(&error)))
+}
+
+fn source(pattern: &str) -> Result<String, String> {
+    Ok(format!("^(?s:{})$", Translation::of(pattern)?))
 }
 
 /// The last line of the engine's message: the lines before it draw the translated pattern.
@@ -244,7 +269,7 @@ mod tests {
             assert!(is_match(pattern, "cd") && !is_match(pattern, "c"), "{pattern}");
         }
         assert!(is_match("a|", ""), "an empty alternative matches the empty value");
-        assert!(matches!(Pattern::new("(a)|(b)").unwrap(), Pattern::Regex(_)));
+        assert!(matches!(Pattern::new("(a)|(b)").unwrap(), Pattern::Lazy { .. }));
     }
 
     #[test]

@@ -61,6 +61,11 @@ pub(super) fn enter(phase: &'static str, address: Option<SocketAddr>) {
     let _ = LOOK.try_with(|look| *look.step.lock().unwrap_or_else(PoisonError::into_inner) = (phase, address));
 }
 
+/// How much time the look has left; none outside of [`within`].
+pub fn time_left() -> Option<Duration> {
+    LOOK.try_with(|look| look.deadline.saturating_duration_since(Instant::now())).ok()
+}
+
 /// When the look must be over.
 pub(super) fn end() -> Instant {
     LOOK.try_with(|look| look.deadline).unwrap_or_else(|_| Instant::now() + UNSET)

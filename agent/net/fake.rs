@@ -48,7 +48,15 @@ impl Server {
         F: Fn(TcpStream, Arc<Seen>) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((ip, 0)).await.unwrap();
+        Server::start_on(SocketAddr::new(ip, 0), serve).await
+    }
+
+    pub async fn start_on<F, S>(address: SocketAddr, serve: F) -> Server
+    where
+        F: Fn(TcpStream, Arc<Seen>) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let counted = seen.clone();
@@ -69,6 +77,12 @@ impl Server {
     pub async fn answering(answer: impl Into<Vec<u8>>) -> Server {
         let answer = Arc::new(answer.into());
         Server::start(move |stream, seen| answer_one(stream, seen, answer.clone())).await
+    }
+
+    /// The same at an address of the test's choice.
+    pub async fn answering_on(address: SocketAddr, answer: impl Into<Vec<u8>>) -> Server {
+        let answer = Arc::new(answer.into());
+        Server::start_on(address, move |stream, seen| answer_one(stream, seen, answer.clone())).await
     }
 
     pub fn url(&self, path: &str) -> String {

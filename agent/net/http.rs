@@ -30,7 +30,8 @@ pub const MAX_HEAD: usize = 16 * 1024;
 /// The most headers that an answer may have.
 pub const MAX_HEADERS: usize = 100;
 
-const AGENT: &str = concat!("watchkeeper/", env!("CARGO_PKG_VERSION"));
+/// Who we say that we are.
+pub const AGENT: &str = concat!("watchkeeper/", env!("CARGO_PKG_VERSION"));
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -192,11 +193,14 @@ fn default_headers(url: &Url) -> Result<Vec<(HeaderName, HeaderValue)>, String> 
         (ACCEPT, HeaderValue::from_static("*/*")),
         (CONNECTION, HeaderValue::from_static("close")),
     ];
-    if !url.username().is_empty() || url.password().is_some() {
-        let (name, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
-        headers.push((AUTHORIZATION, basic(&name, &password)));
-    }
+    headers.extend(login(url).map(|login| (AUTHORIZATION, login)));
     Ok(headers)
+}
+
+/// The credentials in a URL, as they are sent.
+pub fn login(url: &Url) -> Option<HeaderValue> {
+    let given = !url.username().is_empty() || url.password().is_some();
+    given.then(|| basic(&decoded(url.username()), &decoded(url.password().unwrap_or_default())))
 }
 
 /// `Authorization: Basic` (RFC 7617), marked so that it is not printed.

@@ -1,6 +1,7 @@
 //! The network as probes and deliveries see it: a name becomes addresses, an address a stream, and every part
 //! of the way is timed and, when it fails, blamed on the right side.
 
+mod addresses;
 mod deadline;
 mod dial;
 #[cfg(test)]
@@ -8,22 +9,24 @@ pub(crate) mod fake;
 mod fault;
 pub mod http;
 mod resolve;
-mod stamp;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-pub use deadline::{bounded, within};
+pub use addresses::Addresses;
+pub use deadline::{bounded, time_left, within};
 pub use dial::{Connection, DialError, Stream};
 pub use fault::failure_of_io;
 pub use resolve::MAX_ADDRESSES;
 
 /// What every connection of the agent goes through: one resolver with its memory of last addresses.
 pub struct Net {
-    resolver: resolve::Resolver,
+    resolver: Arc<resolve::Resolver>,
+    following: Option<addresses::Following>,
 }
 
 /// Where names are resolved.
@@ -50,6 +53,6 @@ impl Default for NetSettings {
 impl Net {
     /// Opens nothing: files are read at the first name that needs them.
     pub fn new(settings: NetSettings) -> Self {
-        Net { resolver: resolve::Resolver::new(settings) }
+        Net { resolver: Arc::new(resolve::Resolver::new(settings)), following: None }
     }
 }

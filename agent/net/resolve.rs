@@ -20,9 +20,9 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 use indexmap::IndexMap;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::stamp::Stamp;
 use super::{Net, NetSettings, deadline};
 use crate::probe::{Failure, Reason};
+use crate::stamp::Stamp;
 
 /// How many of a name's addresses are used. The rest would not get a useful share of a look's time.
 pub const MAX_ADDRESSES: usize = 16;
@@ -50,6 +50,24 @@ struct Loaded {
     dns: TokioResolver,
 }
 
+/// What a name leads to.
+struct Found {
+    /// In the order of trying, at most [`MAX_ADDRESSES`].
+    addresses: Vec<IpAddr>,
+    /// Those that may be told apart as instances: see [`super::Addresses`]. Empty where the resolver did not say all.
+    instances: Vec<IpAddr>,
+}
+
+impl Found {
+    /// Of a source that is asked for both families at once.
+    fn all(addresses: Vec<IpAddr>) -> Self {
+        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
+        let mut instances = if v4.is_empty() { v6 } else { v4 };
+        instances.sort_unstable();
+        Found { addresses, instances }
+    }
+}
+
 /// Addresses to try. `doubt` is why they are the last known ones rather than fresh ones.
 pub(super) struct Resolved {
     pub addresses: Vec<IpAddr>,
@@ -62,7 +80,7 @@ impl Net {
     /// Fails with [`Reason::Dns`] where the name does not exist or has no address, and with
     /// [`Reason::ResolverTimeout`] where the resolver cannot tell.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
-        self.resolver.fresh(host, deadline::end()).await
+        self.resolver.fresh(host, deadline::end()).await.map(|found| found.addresses)
     }
 
     /// As [`Net::resolve`], but falls back on the addresses that the name had last. Where there are such,
@@ -74,10 +92,16 @@ impl Net {
             let now = Instant::now();
             end = now + end.saturating_duration_since(now) / 2;
         }
-        match self.resolver.fresh(host, end).await {
-            Ok(addresses) => Ok(Resolved { addresses, doubt: None }),
+        let found = self.resolver.fresh(host, end).await;
+        let follows = self.follows(host);
+        if let (Some(follows), Ok(found)) = (follows, &found) {
+            follows.addresses.note(&found.instances);
+        }
+        let only = |addresses| follows.and_then(|follows| follows.only).map_or(addresses, |only| vec![only]);
+        match found {
+            Ok(found) => Ok(Resolved { addresses: only(found.addresses), doubt: None }),
             Err(failure) if last.is_empty() => Err(failure),
-            Err(failure) => Ok(Resolved { addresses: last, doubt: Some(failure) }),
+            Err(failure) => Ok(Resolved { addresses: only(last), doubt: Some(failure) }),
         }
     }
 }
@@ -87,21 +111,21 @@ impl Resolver {
         Resolver { settings, loaded: Mutex::new(None), last: Mutex::new(IndexMap::new()) }
     }
 
-    async fn fresh(&self, host: &str, end: Instant) -> Result<Vec<IpAddr>, Failure> {
+    async fn fresh(&self, host: &str, end: Instant) -> Result<Found, Failure> {
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
         if let Some(addresses) = without_looking(&host) {
-            return Ok(addresses);
+            return Ok(Found::all(addresses));
         }
         let loaded = self.load()?;
         if let Some(addresses) = loaded.hosts.get(&host) {
-            return Ok(addresses.clone());
+            return Ok(Found::all(addresses.clone()));
         }
         deadline::enter("resolve", None);
         let limit = end.saturating_duration_since(Instant::now());
         let answer = timeout_at(end, ask(&loaded.dns, &host)).await;
-        let addresses = answer.unwrap_or_else(|_| Err(deadline::timed_out("resolve", None, limit)))?;
-        self.remember(&host, &addresses);
-        Ok(addresses)
+        let found = answer.unwrap_or_else(|_| Err(deadline::timed_out("resolve", None, limit)))?;
+        self.remember(&host, &found.addresses);
+        Ok(found)
     }
 
     /// The resolver as its files say now.
@@ -207,14 +231,24 @@ fn read_hosts(path: &Path) -> HashMap<String, Vec<IpAddr>> {
 
 type Answer = Result<Lookup, NetError>;
 
-async fn ask(dns: &TokioResolver, host: &str) -> Result<Vec<IpAddr>, Failure> {
+async fn ask(dns: &TokioResolver, host: &str) -> Result<Found, Failure> {
     let name = Name::from_utf8(host).ok().filter(|_| !host.is_empty());
     let Some(name) = name else {
         return Err(Failure::new(Reason::Dns, "resolve", format!("{host:?} is not a host name")));
     };
     let (v4, v6) = both(dns.lookup(name.clone(), RecordType::A), dns.lookup(name, RecordType::AAAA)).await;
-    let addresses = in_turn(addresses(&v4), addresses(&v6));
-    if addresses.is_empty() { Err(no_address(host, v4, v6)) } else { Ok(addresses) }
+    let (v4_found, v6_found) = (addresses(&v4), addresses(&v6));
+    let addresses = in_turn(&v4_found, &v6_found);
+    if addresses.is_empty() {
+        return Err(no_address(host, v4, v6));
+    }
+    let instances = match &v4 {
+        _ if !v4_found.is_empty() => v4_found,
+        // That no answer came about IPv4 does not mean that there is none.
+        Err(error) if !error.is_no_records_found() => Vec::new(),
+        _ => v6_found,
+    };
+    Ok(Found { addresses, instances })
 }
 
 /// Both families' answers. Once one has addresses, the other gets [`OTHER_FAMILY`]:
@@ -255,7 +289,7 @@ fn addresses(answer: &Answer) -> Vec<IpAddr> {
 }
 
 /// One of each family in turn, so that a broken family costs one share of the time and not all of it.
-fn in_turn(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
+fn in_turn(v4: &[IpAddr], v6: &[IpAddr]) -> Vec<IpAddr> {
     let pairs = v4.len().max(v6.len());
     let turns = (0..pairs).flat_map(|at| [v4.get(at), v6.get(at)]);
     turns.flatten().copied().take(MAX_ADDRESSES).collect()

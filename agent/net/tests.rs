@@ -1,9 +1,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::fake::{self, NameServer, Server, Zone};
-use super::{Net, NetSettings, within};
+use super::tls::tests::{Authority, acceptor, params};
+use super::tls::{Tls, TlsSettings};
+use super::{Addresses, Net, NetSettings, within};
 use crate::probe::Reason;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -137,6 +140,66 @@ async fn a_refused_address_costs_nothing_and_the_next_is_tried() {
     assert_eq!(phases, ["resolve", "connect"]);
     drop(connection);
     assert!(server.is_left_alone_after(1).await);
+}
+
+#[tokio::test]
+async fn an_address_whose_handshake_fails_or_hangs_is_not_the_last_that_is_tried() {
+    let authority = Authority::new();
+    let (acceptor, ca) = (acceptor(&authority.issue(params("api"))), authority.file());
+    let good = Server::start_at([127, 0, 0, 3].into(), move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                fake::read_to_end(&mut stream).await;
+            }
+        }
+    })
+    .await;
+    let port = good.address.port();
+    let at = |last: u8| SocketAddr::new([127, 0, 0, last].into(), port);
+    let _plain = Server::answering_on(at(1), "HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let _silent = Server::start_on(at(2), |mut stream, _| async move { fake::read_to_end(&mut stream).await }).await;
+    let (net, _file) = net_with_hosts("127.0.0.1 api\n127.0.0.2 api\n127.0.0.3 api\n");
+    let tls = Tls::new(TlsSettings { ca_file: Some(ca.path().to_owned()), ..TlsSettings::default() }, None);
+    let connection = within(Duration::from_millis(900), net.dial("api", port, Some(&tls))).await.unwrap().ok().unwrap();
+    assert_eq!(connection.peer, good.address);
+    assert!(connection.tls.is_some_and(|facts| facts.verified));
+    let phases: Vec<&str> = connection.phases.iter().map(|(phase, _)| *phase).collect();
+    assert_eq!(phases, ["resolve", "connect", "tls"], "a phase at several addresses is one");
+}
+
+#[tokio::test]
+async fn a_net_that_follows_a_name_notes_its_addresses_and_keeps_to_one() {
+    let dns = NameServer::start(addresses(&[[127, 0, 0, 3], [127, 0, 0, 2]])).await;
+    let server = Server::start_at([127, 0, 0, 3].into(), |mut stream, _| async move {
+        fake::read_to_end(&mut stream).await;
+    })
+    .await;
+    let port = server.address.port();
+    let all = net(&dns);
+    let found = Arc::new(Addresses::of("api.example"));
+    let dial = async |last: Option<u8>| {
+        let only = last.map(|last| IpAddr::from([127, 0, 0, last]));
+        let net = all.following(found.clone(), only);
+        within(LIMIT, net.dial("API.example", port, None)).await.unwrap()
+    };
+    let ips = |lasts: &[u8]| lasts.iter().map(|last| IpAddr::from([127, 0, 0, *last])).collect::<Vec<_>>();
+    assert_eq!(dial(None).await.ok().unwrap().peer, server.address);
+    assert_eq!(found.found(), ips(&[2, 3]));
+    assert_eq!(dial(Some(2)).await.err().unwrap().failure.reason, Reason::Refused, "not the other one");
+
+    // An answer that is none is no news; another answer is.
+    dns.says(Zone::NoSuchName);
+    let failure = dial(Some(3)).await.err().unwrap().failure;
+    assert_eq!(failure.reason, Reason::Dns);
+    assert!(failure.error.contains(&format!("its last address {} still answers", server.address)), "{failure}");
+    assert_eq!(found.found(), ips(&[2, 3]));
+    dns.says(Zone::Addresses { v4: Vec::new(), v6: true, ttl: 0 });
+    let before = ips(&[2, 3]);
+    let (_, ()) = tokio::join!(dial(None), found.differ(&before));
+    assert_eq!(found.found(), [IpAddr::from(std::net::Ipv6Addr::LOCALHOST)]);
+    let elsewhere = all.following(found.clone(), Some([127, 0, 0, 9].into()));
+    assert!(within(LIMIT, elsewhere.dial("127.0.0.3", port, None)).await.unwrap().is_ok(), "of that host only");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::sample::Timestamp;
+use crate::secret::Secret;
 
 /// The longest that a receiver may ask us to wait: a page must not be put off for hours by a header.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(600);
@@ -41,23 +42,47 @@ pub enum Judgement {
     },
 }
 
-/// Judges an answer, or why there was none. `now` is the wall clock, for a `Retry-After` that names a date.
-/// 2xx: done. 400, 413 and 422: final. 410: disabled. Everything else is tried again, redirects too: they are never
-/// followed, since a signed page goes where the configuration says and nowhere else.
-pub fn judge(answer: &Result<Answer, String>, now: Timestamp) -> Judgement {
+/// What an answer means to one kind of receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// It has the page.
+    Taken,
+    /// It will never take this page.
+    Refused,
+    /// It takes no page any more.
+    Gone,
+    /// It may take it another time.
+    Later,
+}
+
+/// Judges an answer, or why there was none, by what it means to the kind of receiver. `now` is the wall clock, for a
+/// `Retry-After` that names a date.
+pub fn judge(answer: &Result<Answer, String>, now: Timestamp, meaning: fn(&Answer) -> Meaning) -> Judgement {
     let answer = match answer {
         Ok(answer) => answer,
         Err(reason) => return Judgement::Retry { after: None, reason: reason.clone() },
     };
     let reason = describe(answer);
-    match answer.status {
-        200..=299 => Judgement::Done,
-        400 | 413 | 422 => Judgement::GiveUp { reason },
-        410 => Judgement::Disable { reason },
-        _ => {
+    match meaning(answer) {
+        Meaning::Taken => Judgement::Done,
+        Meaning::Refused => Judgement::GiveUp { reason },
+        Meaning::Gone => Judgement::Disable { reason },
+        Meaning::Later => {
             let after = answer.retry_after.as_deref().and_then(|text| retry_after(text, now));
             Judgement::Retry { after: after.map(|wait| wait.min(RETRY_AFTER_CAP)), reason }
         }
+    }
+}
+
+impl Answer {
+    /// Takes out of the body what must not be quoted: as it is, and as JSON writes it.
+    pub fn without(mut self, secrets: &[Secret]) -> Self {
+        for secret in secrets {
+            for written in [secret.expose().to_owned(), secret.expose().replace('/', "\\/")] {
+                self.body = self.body.replace(&written, "<secret>");
+            }
+        }
+        self
     }
 }
 
@@ -82,34 +107,15 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::webhook::meaning;
 
     fn answer(status: u16, retry_after: Option<&str>) -> Result<Answer, String> {
         Ok(Answer { status, retry_after: retry_after.map(str::to_owned), body: String::new() })
     }
 
     #[test]
-    fn every_status_is_judged() {
-        for status in 100..=599 {
-            let judged = judge(&answer(status, None), 0);
-            let expected = match status {
-                200..=299 => "done",
-                400 | 413 | 422 => "give up",
-                410 => "disable",
-                _ => "retry",
-            };
-            let word = match judged {
-                Judgement::Done => "done",
-                Judgement::Retry { .. } => "retry",
-                Judgement::GiveUp { .. } => "give up",
-                Judgement::Disable { .. } => "disable",
-            };
-            assert_eq!(word, expected, "{status}");
-        }
-    }
-
-    #[test]
     fn no_answer_is_tried_again() {
-        let judged = judge(&Err("connect 127.0.0.1:9: connection refused".into()), 0);
+        let judged = judge(&Err("connect 127.0.0.1:9: connection refused".into()), 0, meaning);
         let reason = "connect 127.0.0.1:9: connection refused".into();
         assert_eq!(judged, Judgement::Retry { after: None, reason });
     }
@@ -117,7 +123,7 @@ mod tests {
     #[test]
     fn retry_after_is_honoured_up_to_its_cap() {
         let now = 784_111_777_000; // Sun, 06 Nov 1994 08:49:37 GMT
-        let wait = |text: &str| match judge(&answer(429, Some(text)), now) {
+        let wait = |text: &str| match judge(&answer(429, Some(text)), now, meaning) {
             Judgement::Retry { after, .. } => after.map(|wait| wait.as_secs()),
             other => panic!("{other:?}"),
         };
@@ -136,7 +142,7 @@ mod tests {
     #[test]
     fn an_answer_is_quoted_in_part_and_without_control_characters() {
         let body = format!("bad\nrequest{}", "x".repeat(500));
-        let judged = judge(&Ok(Answer { status: 400, retry_after: None, body }), 0);
+        let judged = judge(&Ok(Answer { status: 400, retry_after: None, body }), 0, meaning);
         let Judgement::GiveUp { reason } = judged else { panic!() };
         assert!(reason.starts_with("status 400: bad request") && reason.len() < 200, "{reason}");
     }

@@ -25,6 +25,7 @@ pub struct Metrics {
     pub(super) attempts: Family<Labels, Counter>,
     pub(super) given_up: Family<Labels, Counter>,
     pub(super) abandoned: Family<Labels, Counter>,
+    reminders: Family<Labels, Counter>,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
@@ -44,7 +45,7 @@ impl Metrics {
         gauge("watchkeeper_delivery_failing", "Whether the last attempt at this receiver failed", &self.failing);
         gauge(
             "watchkeeper_receiver_disabled",
-            "Whether the receiver answered 410 since the last start",
+            "Whether one of the receiver's endpoints wants nothing any more, until the next reload or start",
             &self.disabled,
         );
         gauge(
@@ -67,9 +68,19 @@ impl Metrics {
         counter("watchkeeper_deliveries_given_up", "Deliveries that the receiver refused for good", &self.given_up);
         counter(
             "watchkeeper_deliveries_abandoned",
-            "Deliveries that were not sent: the resolve of a refused page, or a receiver that was removed",
+            "Deliveries that were not sent: the resolve of a refused page, a receiver that was removed, or overtaken",
             &self.abandoned,
         );
+        counter(
+            "watchkeeper_reminders",
+            "Times that an Alertmanager was told again what fires or has just resolved, by outcome",
+            &self.reminders,
+        );
+    }
+
+    pub(super) fn reminded(&self, receiver: &str, outcome: &str) {
+        let labels = vec![("receiver", receiver.to_owned()), ("outcome", outcome.to_owned())];
+        self.reminders.get_or_create_owned(&labels).inc();
     }
 
     pub(super) fn attempted(&self, receiver: &str, outcome: &str) {

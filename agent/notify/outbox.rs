@@ -1,24 +1,25 @@
 //! The outbox: accepts, attempts, acknowledges. The order is [`Queue`]'s; this is the thin loop around it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
-use crate::alert::group::Notification;
+use crate::alert::group::{Group, Notification};
 use crate::clock::{Clock, wall_ms};
-use crate::notify::judge::{Answer, Judgement, judge};
+use crate::notify::judge::Judgement;
 use crate::notify::metrics::{self, Metrics};
-use crate::notify::payload::{is_resolved, payload};
-use crate::notify::queue::{Limits, Outcome, Queue, Work};
-use crate::notify::webhook::{self, Send};
-use crate::notify::{Delivery, Receiver, Refused};
+use crate::notify::queue::{Destination, Limits, Outcome, Queue, Work};
+use crate::notify::send::{self, Send};
+use crate::notify::{Delivery, Message, Receiver, Refused, kind_of};
 use crate::sample::Timestamp;
 use crate::state::{Op, State};
+
+/// The row that keeps which endpoints have been told what fires, over restarts.
+const ENDPOINTS: &str = "endpoints";
 
 /// What the outbox stands on.
 pub struct Parts {
@@ -40,7 +41,7 @@ pub struct ReceiverStatus {
     /// It has used up its share of the outbox.
     pub full: bool,
     pub oldest_accepted_at: Option<Timestamp>,
-    /// The last attempt at one of its webhooks failed, or one is disabled.
+    /// The last attempt at one of its endpoints failed, or one is disabled.
     pub failing: bool,
     pub disabled: bool,
     pub refused_keys: usize,
@@ -58,6 +59,8 @@ pub struct Outbox {
 struct Shared {
     queue: Mutex<Queue>,
     receivers: Mutex<Arc<Vec<Receiver>>>,
+    /// The endpoints that know what fires; `None`: those of the first configuration do.
+    informed: Mutex<Option<BTreeSet<Destination>>>,
     /// Something may be started that could not be before.
     wake: Notify,
     external_url: String,
@@ -77,6 +80,7 @@ impl Outbox {
         let shared = Arc::new(Shared {
             queue: Mutex::new(queue),
             receivers: Mutex::default(),
+            informed: Mutex::default(),
             wake: Notify::new(),
             external_url: parts.external_url,
             origin: fastrand::u64(..),
@@ -92,13 +96,14 @@ impl Outbox {
         (outbox, ops)
     }
 
-    /// Takes over other receivers. As [`Outbox::start`], the operations are to be committed.
+    /// Takes over other receivers. As [`Outbox::start`], the operations are to be committed. [`Outbox::resume`] next.
     pub fn reload(&self, receivers: Vec<Receiver>) -> Vec<Op> {
-        let (ops, abandoned) = self.shared.queue().configure(&receivers);
+        let (ops, abandoned) = self.shared.queue().configure(&receivers, self.shared.clock.now());
         for delivery in &abandoned {
             self.shared.metrics.abandoned.get_or_create_owned(&metrics::of(&delivery.receiver)).inc();
             let Delivery { receiver, key, id, .. } = delivery;
-            tracing::warn!(%receiver, %key, webhook_id = %id, "not delivered: its receiver is no longer configured");
+            let kind = kind_of(&delivery.endpoint);
+            tracing::warn!(%receiver, kind, %key, webhook_id = %id, "not delivered: its receiver is no longer configured");
         }
         *self.shared.receivers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(receivers);
         self.shared.wake.notify_one();
@@ -110,21 +115,76 @@ impl Outbox {
         self.shared.queue().full()
     }
 
-    /// Freezes a notification into deliveries: one for each webhook of its receiver. Commit them with
-    /// [`Op::PutDelivery`], then give them to [`Outbox::enqueue`].
+    /// Learns from the small rows that the run before left which endpoints knew then what fires.
+    pub fn recall(&self, meta: &BTreeMap<String, String>) {
+        let known = meta.get(ENDPOINTS).and_then(|text| serde_json::from_str(text).ok());
+        *self.shared.informed() = known;
+    }
+
+    /// What endpoints that are new at their receiver must hear first: everything that fires, so that none hears a
+    /// resolve without its page. Called after a start or a reload, with the groups as they were told until then;
+    /// commit the operations with the deliveries, then give these to [`Outbox::enqueue`], before anything later.
+    pub fn inform<'a>(&self, groups: impl Iterator<Item = &'a Group>, now: Timestamp) -> (Vec<Delivery>, Vec<Op>) {
+        let receivers = self.shared.receivers();
+        let present: BTreeSet<Destination> = receivers.iter().flat_map(destinations).collect();
+        let known = self.shared.informed().clone();
+        if present.is_empty() || known.as_ref() == Some(&present) {
+            return (Vec::new(), Vec::new());
+        }
+        let Ok(value) = serde_json::to_string(&present) else { return (Vec::new(), Vec::new()) };
+        let new: BTreeSet<Destination> = known.map_or_else(BTreeSet::new, |known| &present - &known);
+        let told = groups.filter_map(Group::told).map(anew);
+        let deliveries = told
+            .flat_map(|told| {
+                self.prepare_for(&told, now, |to, key| new.contains(to) && !self.shared.queue().will_tell(to, key))
+            })
+            .collect();
+        *self.shared.informed() = Some(present);
+        (deliveries, vec![Op::PutMeta { name: ENDPOINTS.to_owned(), value }])
+    }
+
+    /// Takes up what fires: endpoints that are reminded of it learn what they may have forgotten. Call it after a
+    /// start or a reload, with every group.
+    pub fn resume<'a>(&self, groups: impl Iterator<Item = &'a Group>) {
+        let (receivers, now) = (self.shared.receivers(), self.shared.clock.now());
+        for told in groups.filter_map(Group::told) {
+            let receiver = receivers.iter().find(|receiver| receiver.name == told.receiver);
+            for endpoint in receiver.map_or(&[][..], |receiver| &receiver.endpoints) {
+                if endpoint.settings.manner().reminds {
+                    for message in endpoint.settings.messages(&told, &self.shared.external_url) {
+                        self.shared.queue().resume(&told.receiver, &endpoint.id, &message.payload, now);
+                    }
+                }
+            }
+        }
+        self.shared.wake.notify_one();
+    }
+
+    /// Freezes a notification into deliveries: one for each message to each endpoint of its receiver. Commit them
+    /// with [`Op::PutDelivery`], then give them to [`Outbox::enqueue`].
     pub fn prepare(&self, notification: &Notification, now: Timestamp) -> Vec<Delivery> {
+        self.prepare_for(notification, now, |_, _| true)
+    }
+
+    /// The same, for destinations and deduplication keys that are `wanted`.
+    fn prepare_for(
+        &self,
+        notification: &Notification,
+        now: Timestamp,
+        wanted: impl Fn(&Destination, &str) -> bool,
+    ) -> Vec<Delivery> {
         let receivers = self.shared.receivers();
         let receiver = receivers.iter().find(|receiver| receiver.name == notification.receiver);
         let mut deliveries: Vec<Delivery> = Vec::new();
-        for (webhook, settings) in (0..).zip(receiver.map_or(&[][..], |receiver| &receiver.webhooks)) {
-            let url = &self.shared.external_url;
-            let Some(payload) = payload(notification, settings.send_resolved, settings.max_alerts, url) else {
-                continue;
-            };
-            let seq = self.shared.queue().take_seq();
-            let first = deliveries.first().map(|first| first.id.clone());
-            let id = first.unwrap_or_else(|| format!("msg_{:016x}{seq:x}", self.shared.origin));
-            deliveries.push(delivery(notification, webhook, seq, id, payload, now));
+        for endpoint in receiver.map_or(&[][..], |receiver| &receiver.endpoints) {
+            let destination = (notification.receiver.clone(), endpoint.id.clone());
+            let messages = endpoint.settings.messages(notification, &self.shared.external_url);
+            for message in messages.into_iter().filter(|message| wanted(&destination, &message.key)) {
+                let seq = self.shared.queue().take_seq();
+                let first = deliveries.first().map(|first| first.id.clone());
+                let id = first.unwrap_or_else(|| format!("msg_{:016x}{seq:x}", self.shared.origin));
+                deliveries.push(delivery(&notification.receiver, &endpoint.id, message, seq, id, now));
+            }
         }
         deliveries
     }
@@ -161,23 +221,28 @@ impl Outbox {
     }
 }
 
+fn destinations(receiver: &Receiver) -> impl Iterator<Item = Destination> {
+    receiver.endpoints.iter().map(|endpoint| (receiver.name.clone(), endpoint.id.clone()))
+}
+
+/// As it is told to who knows nothing of it.
+fn anew(mut told: Notification) -> Notification {
+    (told.first, told.news) = (true, true);
+    told.alerts.iter_mut().for_each(|alert| (alert.first, alert.news) = (true, true));
+    told
+}
+
 /// A delivery that was never attempted.
-pub fn delivery(
-    notification: &Notification,
-    webhook: u32,
-    seq: i64,
-    id: String,
-    payload: Bytes,
-    now: Timestamp,
-) -> Delivery {
+pub fn delivery(receiver: &str, endpoint: &str, message: Message, seq: i64, id: String, now: Timestamp) -> Delivery {
+    let Message { key, first, resolve, payload } = message;
     Delivery {
         seq,
-        receiver: notification.receiver.clone(),
-        webhook,
-        key: notification.key.clone(),
+        receiver: receiver.to_owned(),
+        endpoint: endpoint.to_owned(),
+        key,
         id,
-        first: notification.first,
-        resolve: is_resolved(notification),
+        first,
+        resolve,
         accepted_at: now,
         attempts: 0,
         last_error: None,
@@ -202,6 +267,10 @@ fn status(queue: &Queue, receiver: &str) -> ReceiverStatus {
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn informed(&self) -> MutexGuard<'_, Option<BTreeSet<Destination>>> {
+        self.informed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn receivers(&self) -> Arc<Vec<Receiver>> {
@@ -248,9 +317,9 @@ struct Running {
 
 impl Running {
     fn begin(&mut self, shared: &Arc<Shared>, work: Work) {
-        let delivery = match &work {
-            Work::Attempt(delivery) | Work::Abandon(delivery) => delivery.clone(),
-        };
+        let (Work::Attempt(delivery) | Work::Abandon(delivery) | Work::Overtake(delivery) | Work::Remind(delivery)) =
+            &work;
+        let delivery = delivery.clone();
         let handle = self.attempts.spawn(carry_out(Arc::clone(shared), work));
         self.deliveries.insert(handle.id(), delivery);
     }
@@ -277,9 +346,10 @@ impl Running {
 async fn carry_out(shared: Arc<Shared>, work: Work) {
     let (delivery, outcome) = match work {
         Work::Abandon(delivery) => (delivery, Outcome::Abandoned),
+        Work::Overtake(delivery) => (delivery, Outcome::Overtaken),
+        Work::Remind(delivery) => return remind(shared, delivery).await,
         Work::Attempt(delivery) => {
-            let answer = attempt(&shared, &delivery).await;
-            let judgement = judge(&answer, wall_ms());
+            let judgement = attempt(&shared, &delivery).await;
             (delivery, Outcome::Judged(judgement))
         }
     };
@@ -293,45 +363,70 @@ async fn carry_out(shared: Arc<Shared>, work: Work) {
     shared.queue().finish(&delivery, &outcome, now);
 }
 
-async fn attempt(shared: &Shared, delivery: &Delivery) -> Result<Answer, String> {
+/// Nothing of a reminder is kept: the next one says it anew.
+async fn remind(shared: Arc<Shared>, delivery: Delivery) {
+    let judgement = attempt(&shared, &delivery).await;
+    let (receiver, kind) = (&delivery.receiver, kind_of(&delivery.endpoint));
+    let (outcome, error) = match &judgement {
+        Judgement::Done => ("done", None),
+        Judgement::Retry { reason, .. } => ("retry", Some(reason)),
+        Judgement::GiveUp { reason } => ("given_up", Some(reason)),
+        Judgement::Disable { reason } => ("disabled", Some(reason)),
+    };
+    shared.metrics.reminded(receiver, outcome);
+    if let Some(error) = error {
+        tracing::warn!(%receiver, kind, %error, "not reminded of what fires, tried again");
+    }
+    shared.queue().finish(&delivery, &Outcome::Judged(judgement), shared.clock.now());
+}
+
+async fn attempt(shared: &Shared, delivery: &Delivery) -> Judgement {
     let receivers = shared.receivers();
     let receiver = receivers.iter().find(|receiver| receiver.name == delivery.receiver);
-    let place = usize::try_from(delivery.webhook).unwrap_or(usize::MAX);
-    let settings = receiver.and_then(|receiver| receiver.webhooks.get(place));
-    let settings = settings.ok_or("its receiver is no longer configured")?;
-    let request = webhook::request(settings, delivery, wall_ms())?;
-    let answer = crate::net::within(request.timeout, (shared.send)(request)).await;
-    answer.unwrap_or_else(|failure| Err(failure.to_string()))
+    let mut endpoints = receiver.map_or(&[][..], |receiver| &receiver.endpoints).iter();
+    let Some(endpoint) = endpoints.find(|endpoint| endpoint.id == delivery.endpoint) else {
+        return Judgement::Retry { after: None, reason: "its receiver is no longer configured".to_owned() };
+    };
+    let answer = match endpoint.settings.request(delivery, wall_ms()) {
+        Ok(request) => send::ask(&shared.send, request).await,
+        Err(reason) => Err(reason),
+    };
+    endpoint.settings.judge(&answer, wall_ms())
 }
 
 /// Logs and counts an outcome.
 fn note(shared: &Shared, delivery: &Delivery, outcome: &Outcome) {
     let Delivery { receiver, key, id, .. } = delivery;
+    let kind = kind_of(&delivery.endpoint);
     let attempt = delivery.attempts.saturating_add(1);
     match outcome {
         Outcome::Judged(Judgement::Done) => {
             shared.metrics.attempted(receiver, "done");
-            tracing::info!(%receiver, %key, webhook_id = %id, attempt, "delivered");
+            tracing::info!(%receiver, kind, %key, webhook_id = %id, attempt, "delivered");
         }
         Outcome::Judged(Judgement::Retry { reason, .. }) => {
             shared.metrics.attempted(receiver, "retry");
-            tracing::warn!(%receiver, %key, webhook_id = %id, attempt, error = %reason, "not delivered, tried again");
+            tracing::warn!(%receiver, kind, %key, webhook_id = %id, attempt, error = %reason, "not delivered, tried again");
         }
         Outcome::Judged(Judgement::GiveUp { reason }) => {
             shared.metrics.attempted(receiver, "given_up");
             shared.metrics.given_up.get_or_create_owned(&metrics::of(receiver)).inc();
-            tracing::error!(%receiver, %key, webhook_id = %id, attempt, error = %reason, "refused for good, given up");
+            tracing::error!(%receiver, kind, %key, webhook_id = %id, attempt, error = %reason, "refused for good, given up");
         }
         Outcome::Judged(Judgement::Disable { reason }) => {
             shared.metrics.attempted(receiver, "disabled");
             tracing::error!(
-                %receiver, %key, webhook_id = %id, attempt, error = %reason,
-                "the receiver wants nothing any more: it is disabled until the next start"
+                %receiver, kind, %key, webhook_id = %id, attempt, error = %reason,
+                "the receiver wants nothing any more: it is disabled until the next reload or start"
             );
         }
         Outcome::Abandoned => {
             shared.metrics.abandoned.get_or_create_owned(&metrics::of(receiver)).inc();
-            tracing::warn!(%receiver, %key, webhook_id = %id, "the resolve of a refused page is not sent");
+            tracing::warn!(%receiver, kind, %key, webhook_id = %id, "the resolve of a refused page is not sent");
+        }
+        Outcome::Overtaken => {
+            shared.metrics.abandoned.get_or_create_owned(&metrics::of(receiver)).inc();
+            tracing::warn!(%receiver, kind, %key, webhook_id = %id, "not delivered for so long that reminders say it");
         }
     }
 }

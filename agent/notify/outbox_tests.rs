@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::notify::queue::Limits;
-use crate::notify::webhook::Settings;
-use crate::secret::{Secret, SecretSource};
+use crate::notify::judge::Answer;
 use crate::state::rows::Rows;
 use crate::state::{self, samples};
 
@@ -68,14 +66,7 @@ async fn until(mut done: impl FnMut() -> bool) {
 }
 
 fn receivers() -> Vec<Receiver> {
-    let webhook = Settings {
-        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
-        send_resolved: true,
-        max_alerts: 0,
-        timeout: Duration::from_secs(10),
-        signing_secrets: vec![],
-    };
-    vec![Receiver { name: "pager".into(), webhooks: vec![webhook] }]
+    vec![samples::receiver("pager")]
 }
 
 /// An agent's outbox over a state folder.
@@ -109,6 +100,8 @@ impl Agent {
             alert: samples::alert("db", 1_000),
             resolved: resolve
                 .then_some(crate::alert::group::Resolved { at: 2_000, reason: crate::alert::Resolution::Recovered }),
+            first: !resolve,
+            news: true,
         };
         let notification = Notification {
             key: key.to_owned(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::alert::Alert;
 use crate::alert::group::{Notification, Notified};
-use crate::alert::{Alert, Resolution};
 use crate::clock::rfc3339;
 use crate::sample::Labels;
 
@@ -43,6 +43,39 @@ struct Entry<'a> {
     #[serde(rename = "generatorURL")]
     generator_url: String,
     fingerprint: String,
+}
+
+/// What a receiver is told of a notification. Of two alerts with the same labels, from different rules, the one that
+/// fires speaks for both: they are one incident.
+pub fn told(notification: &Notification, send_resolved: bool) -> Vec<&Notified> {
+    let fires = |labels: &Labels| {
+        let mut firing = notification.alerts.iter().filter(|told| told.resolved.is_none());
+        firing.any(|told| told.alert.id.labels == *labels)
+    };
+    let wanted = |told: &&Notified| told.resolved.is_none() || send_resolved && !fires(&told.alert.id.labels);
+    notification.alerts.iter().filter(wanted).collect()
+}
+
+/// Where the alerts of the agent are listed.
+pub fn generator_url(external_url: &str) -> String {
+    format!("{}/api/v1/alerts", external_url.trim_end_matches('/'))
+}
+
+/// The runbook that the alert names, where it is a link that people can follow.
+pub fn runbook(alert: &Alert) -> Option<&str> {
+    let url = alert.annotations.get("runbook_url")?;
+    let is_link = url.starts_with("https://") || url.starts_with("http://");
+    (is_link && url.len() <= 2_048).then_some(url.as_str())
+}
+
+/// At most `room` characters of a text, the last of them an ellipsis where something is missing.
+pub fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(room - 1).collect();
+    kept.push('…');
+    kept
 }
 
 /// The payload of a notification, or `None` where nothing is left to say: only resolved alerts, and the receiver
@@ -82,13 +115,15 @@ pub fn is_resolved(notification: &Notification) -> bool {
 
 fn entry<'a>(told: &'a Notified, external_url: &str) -> Entry<'a> {
     let alert = &told.alert;
+    let starts_at = alert.starts_at.unwrap_or(alert.active_at);
     Entry {
         status: if told.resolved.is_some() { "resolved" } else { "firing" },
         labels: &alert.id.labels,
         annotations: annotations(told),
-        starts_at: rfc3339(alert.starts_at.unwrap_or(alert.active_at)),
-        ends_at: told.resolved.map_or_else(|| ZERO_TIME.to_owned(), |resolved| rfc3339(resolved.at)),
-        generator_url: format!("{}/api/v1/alerts", external_url.trim_end_matches('/')),
+        starts_at: rfc3339(starts_at),
+        // Where the clock went back over a restart, it ends before it began.
+        ends_at: told.resolved.map_or_else(|| ZERO_TIME.to_owned(), |resolved| rfc3339(resolved.at.max(starts_at))),
+        generator_url: generator_url(external_url),
         fingerprint: format!("{:016x}", alert.id.labels.fingerprint()),
     }
 }
@@ -98,21 +133,13 @@ fn labels(alert: &Alert) -> BTreeMap<&str, &str> {
 }
 
 /// The alert's own, and why it has resolved.
-fn annotations(told: &Notified) -> BTreeMap<&str, &str> {
+pub fn annotations(told: &Notified) -> BTreeMap<&str, &str> {
     let own = &told.alert.annotations;
     let mut all: BTreeMap<&str, &str> = own.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if let Some(resolved) = told.resolved {
-        all.entry(RESOLUTION).or_insert(reason(resolved.reason));
+        all.entry(RESOLUTION).or_insert(resolved.reason.name());
     }
     all
-}
-
-fn reason(reason: Resolution) -> &'static str {
-    match reason {
-        Resolution::Recovered => "recovered",
-        Resolution::RuleRemoved => "rule removed",
-        Resolution::TargetRemoved => "target removed",
-    }
 }
 
 /// What all of them have with the same value.
@@ -127,6 +154,7 @@ fn common<'a>(mut maps: impl Iterator<Item = BTreeMap<&'a str, &'a str>>) -> BTr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Resolution;
     use crate::alert::group::{Resolved, key};
     use crate::state::samples;
 
@@ -145,12 +173,17 @@ mod tests {
     fn firing(service: &str) -> Notified {
         let mut alert = samples::alert(service, 1_700_000_000_000);
         alert.annotations.insert("cause".into(), "connect 10.0.0.5:6379: connection refused".into());
-        Notified { alert, resolved: None }
+        Notified { alert, resolved: None, first: true, news: true }
     }
 
     fn ended(service: &str) -> Notified {
         let resolved = Resolved { at: 1_700_000_060_000, reason: Resolution::Recovered };
-        Notified { alert: samples::alert(service, 1_700_000_000_000), resolved: Some(resolved) }
+        Notified {
+            alert: samples::alert(service, 1_700_000_000_000),
+            resolved: Some(resolved),
+            first: false,
+            news: true,
+        }
     }
 
     fn json(notification: &Notification, send_resolved: bool, max_alerts: usize) -> serde_json::Value {

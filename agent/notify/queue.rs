@@ -1,23 +1,19 @@
 //! The order of deliveries, pure: what may be attempted now, and what an answer changes.
 //!
-//! Each webhook has a lane. In it, deliveries of one key go out one after the other in the order of acceptance,
-//! several keys side by side. While the webhook fails, one attempt is made at a time, after a growing pause, and
+//! Each endpoint has a lane. In it, deliveries of one key go out one after the other in the order of acceptance,
+//! several keys side by side. While the endpoint fails, one attempt is made at a time, after a growing pause, and
 //! each time with another delivery, so that one that can never be sent does not stand before all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::clock::millis;
 use crate::notify::judge::Judgement;
-use crate::notify::{Delivery, Receiver, Refused};
+use crate::notify::lane::Lane;
+use crate::notify::{Delivery, Manner, Receiver, Refused, kind_of};
 use crate::sample::Timestamp;
 use crate::state::Op;
-
-/// The pause after a first failure, in milliseconds; doubled with each further one.
-const FIRST_PAUSE: i64 = 1_000;
-/// The longest pause, in milliseconds.
-const LONGEST_PAUSE: i64 = 60_000;
-/// A delivery that was never tried waits at most this long for a webhook that fails, in milliseconds.
-const FRESH_PAUSE: i64 = 5_000;
 
 /// What the outbox may hold, and do at once. Every receiver has an equal share of it, so that one that is down takes
 /// nothing from the others.
@@ -26,7 +22,7 @@ pub struct Limits {
     pub deliveries: usize,
     /// Of payloads.
     pub bytes: usize,
-    /// Attempts under way at one webhook that does not fail.
+    /// Attempts under way at one endpoint that does not fail.
     pub parallel: usize,
 }
 
@@ -36,8 +32,11 @@ impl Default for Limits {
     }
 }
 
-/// A webhook: its receiver's name and its place there.
-pub type Destination = (String, u32);
+/// What the ids of endpoints began with before they were told apart by what they are: then comes their place.
+const PLACED: &str = "webhook/#";
+
+/// An endpoint: its receiver's name and its id there.
+pub type Destination = (String, String);
 
 /// What to do now. Each is answered by [`Queue::settle`] and [`Queue::finish`].
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +44,10 @@ pub enum Work {
     Attempt(Delivery),
     /// The resolve of a page that was refused for good: not to be sent.
     Abandon(Delivery),
+    /// What waited for longer than its endpoint's reminders look back: they have said it, or the opposite.
+    Overtake(Delivery),
+    /// A reminder: nothing of it is kept.
+    Remind(Delivery),
 }
 
 /// How a piece of work ended.
@@ -52,6 +55,7 @@ pub enum Work {
 pub enum Outcome {
     Judged(Judgement),
     Abandoned,
+    Overtaken,
 }
 
 /// Every delivery that is accepted and not yet settled.
@@ -61,47 +65,6 @@ pub struct Queue {
     lanes: BTreeMap<Destination, Lane>,
     next_seq: i64,
     random: fastrand::Rng,
-}
-
-/// One webhook's deliveries.
-#[derive(Debug, Default)]
-pub struct Lane {
-    waiting: BTreeMap<i64, Entry>,
-    /// Of their payloads.
-    bytes: usize,
-    /// The deliveries of each key.
-    keys: BTreeMap<String, BTreeSet<i64>>,
-    /// The first of each key, unless it is under way.
-    heads: BTreeSet<i64>,
-    under_way: BTreeSet<i64>,
-    /// Keys whose first page was refused for good.
-    refused: BTreeMap<String, Refused>,
-    /// Whether it is told of resolves: only then is a refused key of consequence.
-    hears_resolves: bool,
-    failing: Option<Failing>,
-    pub last_error: Option<(Timestamp, String)>,
-    /// It answered 410, and wants nothing until the next reload or start.
-    pub disabled: bool,
-    /// Nobody is paged at present: everything waits.
-    parked: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    delivery: Delivery,
-    not_before: Timestamp,
-    /// When it was last tried, for turns; `None`: never since the start.
-    tried_at: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct Failing {
-    /// In a row.
-    failures: u32,
-    tried_at: Timestamp,
-    retry_at: Timestamp,
-    /// The receiver itself named `retry_at`.
-    asked: bool,
 }
 
 impl Queue {
@@ -114,42 +77,81 @@ impl Queue {
             random: fastrand::Rng::with_seed(seed),
         };
         for refused in refused {
-            let lane = queue.lanes.entry((refused.receiver.clone(), refused.webhook)).or_default();
+            let lane = queue.lanes.entry((refused.receiver.clone(), refused.endpoint.clone())).or_default();
             lane.refused.insert(refused.key.clone(), refused);
         }
         queue.enqueue(deliveries, 0);
         queue
     }
 
-    /// Takes over the receivers of a start or a reload. What waits for one that was removed is abandoned, and the
-    /// operations that forget it are returned; without any receiver, everything waits. Disabled ones get a new try.
-    pub fn configure(&mut self, receivers: &[Receiver]) -> (Vec<Op>, Vec<Delivery>) {
-        let webhooks =
-            receivers.iter().flat_map(|receiver| (0..).zip(&receiver.webhooks).map(move |at| (receiver, at)));
-        let destinations: BTreeMap<Destination, bool> = webhooks
-            .map(|(receiver, (index, webhook))| ((receiver.name.clone(), index), webhook.send_resolved))
+    /// Takes over the receivers of a start or a reload. Deliveries follow their endpoint wherever it stands now, and
+    /// one whose address has changed. What waits for one that was removed is abandoned; without any endpoint,
+    /// everything waits. Disabled ones get a new try. The operations keep the state in step.
+    pub fn configure(&mut self, receivers: &[Receiver], now: Timestamp) -> (Vec<Op>, Vec<Delivery>) {
+        let mut ops: Vec<Op> = receivers.iter().flat_map(|receiver| self.follow(receiver)).collect();
+        let endpoints =
+            receivers.iter().flat_map(|receiver| receiver.endpoints.iter().enumerate().map(move |at| (receiver, at)));
+        let endpoints: BTreeMap<Destination, (usize, Manner)> = endpoints
+            .map(|(receiver, (place, endpoint))| {
+                ((receiver.name.clone(), endpoint.id.clone()), (place, endpoint.settings.manner()))
+            })
             .collect();
-        let (mut ops, mut abandoned) = (Vec::new(), Vec::new());
-        let gone = |destination: &Destination| !destinations.is_empty() && !destinations.contains_key(destination);
-        let lanes = std::mem::take(&mut self.lanes);
-        for (destination, mut lane) in lanes {
-            if gone(&destination) {
+        let mut abandoned = Vec::new();
+        for (destination, mut lane) in std::mem::take(&mut self.lanes) {
+            if !endpoints.is_empty() && !endpoints.contains_key(&destination) {
                 ops.extend(lane.forget());
                 abandoned.extend(lane.waiting.into_values().map(|entry| entry.delivery));
             } else {
                 (lane.disabled, lane.failing) = (false, None);
-                lane.parked = destinations.is_empty();
+                lane.parked = endpoints.is_empty();
                 self.lanes.insert(destination, lane);
             }
         }
-        for (destination, hears_resolves) in destinations {
-            let lane = self.lanes.entry(destination).or_default();
-            lane.hears_resolves = hears_resolves;
-            if !hears_resolves {
-                ops.extend(lane.forget_refused());
-            }
+        for (destination, (place, manner)) in endpoints {
+            ops.extend(self.lanes.entry(destination).or_default().take_over(place, manner, now));
         }
         (ops, abandoned)
+    }
+
+    /// Gives the lanes of endpoints that a receiver no longer has to those that took their place: of the same kind,
+    /// in their order.
+    fn follow(&mut self, receiver: &Receiver) -> Vec<Op> {
+        let has = |id: &String| receiver.endpoints.iter().any(|endpoint| endpoint.id == *id);
+        let left = self.lanes.iter().filter(|((name, id), _)| *name == receiver.name && !has(id));
+        let mut left: Vec<(usize, String)> =
+            left.map(|((_, id), lane)| (placed(id).unwrap_or(lane.place), id.clone())).collect();
+        left.sort();
+        let mut ops = Vec::new();
+        for (_, old) in left {
+            let new = placed(&old).and_then(|place| self.heir(receiver, "webhook", place));
+            if let Some(new) = new.or_else(|| self.heir(receiver, kind_of(&old), 0))
+                && let Some(mut lane) = self.lanes.remove(&(receiver.name.clone(), old))
+            {
+                ops.extend(lane.rename(&new));
+                self.lanes.insert((receiver.name.clone(), new), lane);
+            }
+        }
+        ops
+    }
+
+    /// The first endpoint of a kind, from a place among them on, that has no lane yet.
+    fn heir(&self, receiver: &Receiver, kind: &str, from: usize) -> Option<String> {
+        let of_kind = receiver.endpoints.iter().filter(|endpoint| endpoint.settings.kind() == kind);
+        let free = |id: &&String| !self.lanes.contains_key(&(receiver.name.clone(), (*id).clone()));
+        of_kind.skip(from).map(|endpoint| &endpoint.id).find(free).cloned()
+    }
+
+    /// Whether an endpoint will hear under this key that something fires, without being told again.
+    pub fn will_tell(&self, destination: &Destination, key: &str) -> bool {
+        self.lanes.get(destination).is_some_and(|lane| lane.will_tell(key))
+    }
+
+    /// Reminds an endpoint of what fires since before the start. Nothing where it needs no reminders.
+    pub fn resume(&mut self, receiver: &str, endpoint: &str, payload: &[u8], now: Timestamp) {
+        let lane = self.lanes.get_mut(&(receiver.to_owned(), endpoint.to_owned()));
+        if let Some(reminders) = lane.and_then(|lane| lane.reminders.as_mut()) {
+            reminders.resume(payload, now);
+        }
     }
 
     /// Whether a receiver has used up its share. One acceptance may pass it; the next then waits.
@@ -181,7 +183,7 @@ impl Queue {
     /// Takes in what has been committed, in the order of `seq`.
     pub fn enqueue(&mut self, deliveries: Vec<Delivery>, now: Timestamp) {
         for delivery in deliveries {
-            let lane = self.lanes.entry((delivery.receiver.clone(), delivery.webhook)).or_default();
+            let lane = self.lanes.entry((delivery.receiver.clone(), delivery.endpoint.clone())).or_default();
             lane.push(delivery, now);
         }
     }
@@ -189,7 +191,14 @@ impl Queue {
     /// What may begin at `now`. It counts as under way until [`Queue::finish`].
     pub fn start(&mut self, now: Timestamp) -> Vec<Work> {
         let parallel = self.limits.parallel;
-        self.lanes.values_mut().flat_map(|lane| lane.start(now, parallel)).collect()
+        let mut work: Vec<Work> = self.lanes.values_mut().flat_map(|lane| lane.start(now, parallel)).collect();
+        for ((receiver, endpoint), lane) in &mut self.lanes {
+            if let Some(payload) = lane.remind(self.next_seq, now) {
+                work.push(Work::Remind(reminder(self.next_seq, receiver, endpoint, payload, now)));
+                self.next_seq += 1;
+            }
+        }
+        work
     }
 
     /// When [`Queue::start`] will have something that it does not have at `now`, answers aside.
@@ -197,22 +206,21 @@ impl Queue {
         self.lanes.values().filter_map(|lane| lane.next_deadline(now, self.limits.parallel)).min()
     }
 
-    /// What an outcome writes. Nothing where the delivery is gone meanwhile.
+    /// What an outcome writes. Nothing where the delivery is gone meanwhile, and for a reminder.
     pub fn settle(&self, delivery: &Delivery, outcome: &Outcome, now: Timestamp) -> Vec<Op> {
-        let lane = self.lanes.get(&(delivery.receiver.clone(), delivery.webhook));
-        let Some(lane) = lane.filter(|lane| lane.waiting.contains_key(&delivery.seq)) else { return Vec::new() };
+        let lanes = self.lanes.iter().filter(|((receiver, _), _)| *receiver == delivery.receiver);
+        let found = lanes.into_iter().find(|(_, lane)| lane.waiting.contains_key(&delivery.seq));
+        let Some(((receiver, endpoint), lane)) = found else { return Vec::new() };
         let gone = Op::DeleteDelivery(delivery.seq);
-        let forgiven = Op::DeleteRefused {
-            receiver: delivery.receiver.clone(),
-            webhook: delivery.webhook,
-            key: delivery.key.clone(),
-        };
+        let forgiven =
+            Op::DeleteRefused { receiver: receiver.clone(), endpoint: endpoint.clone(), key: delivery.key.clone() };
         match outcome {
             Outcome::Abandoned => vec![gone, forgiven],
+            Outcome::Overtaken => vec![gone],
             Outcome::Judged(Judgement::Done) if lane.refused.contains_key(&delivery.key) => vec![gone, forgiven],
             Outcome::Judged(Judgement::Done) => vec![gone],
-            Outcome::Judged(Judgement::GiveUp { reason }) if delivery.first && lane.hears_resolves => {
-                vec![gone, Op::PutRefused(refused(delivery, now, reason))]
+            Outcome::Judged(Judgement::GiveUp { reason }) if delivery.first && lane.manner.pairs => {
+                vec![gone, Op::PutRefused(refused(delivery, endpoint, now, reason))]
             }
             Outcome::Judged(Judgement::GiveUp { .. }) => vec![gone],
             Outcome::Judged(Judgement::Retry { reason, .. } | Judgement::Disable { reason }) => {
@@ -224,9 +232,15 @@ impl Queue {
 
     /// Takes over an outcome whose operations are committed.
     pub fn finish(&mut self, delivery: &Delivery, outcome: &Outcome, now: Timestamp) {
-        let destination = (delivery.receiver.clone(), delivery.webhook);
-        let Some(lane) = self.lanes.get_mut(&destination) else { return };
+        // Its endpoint may have another id since it began.
+        let lanes = self.lanes.iter_mut().filter(|((receiver, _), _)| *receiver == delivery.receiver);
+        let found = lanes.into_iter().find(|(_, lane)| lane.under_way.contains(&delivery.seq));
+        let Some(((_, endpoint), lane)) = found else { return };
         lane.under_way.remove(&delivery.seq);
+        if lane.reminding == Some(delivery.seq) {
+            lane.reminded(outcome, now, &mut self.random);
+            return;
+        }
         if !lane.waiting.contains_key(&delivery.seq) {
             return;
         }
@@ -242,20 +256,21 @@ impl Queue {
             Outcome::Judged(Judgement::Done) => {
                 lane.refused.remove(&delivery.key);
                 lane.answered(now);
-                self.remove(delivery);
+                lane.pop(delivery.seq);
             }
             Outcome::Judged(Judgement::GiveUp { reason }) => {
-                if delivery.first && lane.hears_resolves {
-                    lane.refused.insert(delivery.key.clone(), refused(delivery, now, reason));
+                if delivery.first && lane.manner.pairs {
+                    lane.refused.insert(delivery.key.clone(), refused(delivery, endpoint, now, reason));
                 }
                 lane.last_error = Some((now, reason.clone()));
                 lane.answered(now);
-                self.remove(delivery);
+                lane.pop(delivery.seq);
             }
             Outcome::Abandoned => {
                 lane.refused.remove(&delivery.key);
-                self.remove(delivery);
+                lane.pop(delivery.seq);
             }
+            Outcome::Overtaken => lane.pop(delivery.seq),
         }
     }
 
@@ -268,164 +283,38 @@ impl Queue {
     pub fn receivers(&self) -> BTreeSet<String> {
         self.lanes.keys().map(|(name, _)| name.clone()).collect()
     }
+}
 
-    fn remove(&mut self, delivery: &Delivery) {
-        let destination = (delivery.receiver.clone(), delivery.webhook);
-        if let Some(lane) = self.lanes.get_mut(&destination) {
-            lane.pop(delivery.seq);
-        }
+/// The place of an endpoint whose id is its place.
+fn placed(id: &str) -> Option<usize> {
+    id.strip_prefix(PLACED)?.parse().ok()
+}
+
+/// What no table knows of: it has a number so that it can be told from what is under way beside it.
+fn reminder(seq: i64, receiver: &str, endpoint: &str, payload: Bytes, now: Timestamp) -> Delivery {
+    Delivery {
+        seq,
+        receiver: receiver.to_owned(),
+        endpoint: endpoint.to_owned(),
+        key: String::new(),
+        id: String::new(),
+        first: false,
+        resolve: false,
+        accepted_at: now,
+        attempts: 0,
+        last_error: None,
+        payload,
     }
 }
 
-impl Lane {
-    pub fn depth(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub fn oldest_accepted_at(&self) -> Option<Timestamp> {
-        self.waiting.values().next().map(|entry| entry.delivery.accepted_at)
-    }
-
-    pub fn is_failing(&self) -> bool {
-        self.failing.is_some() || self.disabled
-    }
-
-    pub fn refused_keys(&self) -> usize {
-        self.refused.len()
-    }
-
-    fn push(&mut self, delivery: Delivery, now: Timestamp) {
-        let (seq, key) = (delivery.seq, delivery.key.clone());
-        self.bytes += delivery.payload.len();
-        self.waiting.insert(seq, Entry { delivery, not_before: now, tried_at: None });
-        let of_key = self.keys.entry(key).or_default();
-        of_key.insert(seq);
-        if of_key.first() == Some(&seq) {
-            self.heads.insert(seq);
-        }
-        if let Some(failing) = self.failing.as_mut().filter(|failing| !failing.asked) {
-            failing.retry_at = failing.retry_at.min(now.max(failing.tried_at + FRESH_PAUSE));
-        }
-    }
-
-    fn pop(&mut self, seq: i64) {
-        let Some(entry) = self.waiting.remove(&seq) else { return };
-        self.bytes -= entry.delivery.payload.len();
-        self.heads.remove(&seq);
-        if let Some(of_key) = self.keys.get_mut(&entry.delivery.key) {
-            of_key.remove(&seq);
-            match of_key.first() {
-                Some(next) => {
-                    self.heads.insert(*next);
-                }
-                None => {
-                    self.keys.remove(&entry.delivery.key);
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, now: Timestamp, parallel: usize) -> Vec<Work> {
-        let begin: Vec<i64> = self.candidates(now, parallel);
-        begin.into_iter().filter_map(|seq| self.begin(seq, now)).collect()
-    }
-
-    fn candidates(&self, now: Timestamp, parallel: usize) -> Vec<i64> {
-        if self.disabled || self.parked {
-            return Vec::new();
-        }
-        match &self.failing {
-            Some(failing) if !self.under_way.is_empty() || failing.retry_at > now => Vec::new(),
-            Some(_) => self.least_tried().into_iter().collect(),
-            None => {
-                let places = parallel.saturating_sub(self.under_way.len());
-                self.heads.iter().copied().filter(|seq| self.not_before(*seq) <= now).take(places).collect()
-            }
-        }
-    }
-
-    /// Those that were never tried first, in their order; then the one whose last try is longest ago.
-    fn least_tried(&self) -> Option<i64> {
-        self.heads.iter().copied().min_by_key(|seq| (self.waiting.get(seq).and_then(|entry| entry.tried_at), *seq))
-    }
-
-    fn not_before(&self, seq: i64) -> Timestamp {
-        self.waiting.get(&seq).map_or(0, |entry| entry.not_before)
-    }
-
-    fn begin(&mut self, seq: i64, now: Timestamp) -> Option<Work> {
-        let entry = self.waiting.get_mut(&seq)?;
-        entry.tried_at = Some(now);
-        self.heads.remove(&seq);
-        self.under_way.insert(seq);
-        let delivery = entry.delivery.clone();
-        let useless = delivery.resolve && self.refused.contains_key(&delivery.key);
-        Some(if useless { Work::Abandon(delivery) } else { Work::Attempt(delivery) })
-    }
-
-    fn next_deadline(&self, now: Timestamp, parallel: usize) -> Option<Timestamp> {
-        if self.disabled || self.parked || self.heads.is_empty() {
-            return None;
-        }
-        match &self.failing {
-            Some(failing) => self.under_way.is_empty().then_some(failing.retry_at),
-            None if self.under_way.len() >= parallel => None,
-            None => self.heads.iter().map(|seq| self.not_before(*seq).max(now)).min(),
-        }
-    }
-
-    fn failed(&mut self, seq: i64, after: i64, reason: &str, now: Timestamp, random: &mut fastrand::Rng) {
-        self.last_error = Some((now, reason.to_owned()));
-        self.heads.insert(seq);
-        let Some(entry) = self.waiting.get_mut(&seq) else { return };
-        entry.delivery.attempts = entry.delivery.attempts.saturating_add(1);
-        entry.delivery.last_error = Some(reason.to_owned());
-        entry.not_before = now + pause(entry.delivery.attempts, random).max(after);
-        let begun = entry.tried_at.unwrap_or(now);
-        // Attempts that were under way side by side when the first of them failed are one failure, not several.
-        let failures = match &self.failing {
-            Some(failing) if begun < failing.tried_at => failing.failures,
-            Some(failing) => failing.failures.saturating_add(1),
-            None => 1,
-        };
-        let retry_at = now + pause(failures, random).max(after);
-        self.failing = Some(Failing { failures, tried_at: now, retry_at, asked: after > 0 });
-    }
-
-    /// The webhook has answered. After an outage, all that waited for it may go.
-    fn answered(&mut self, now: Timestamp) {
-        if self.failing.take().is_some_and(|failing| failing.failures > 1) {
-            self.waiting.values_mut().for_each(|entry| entry.not_before = now);
-        }
-    }
-
-    /// The operations that forget everything of a lane whose receiver is gone.
-    fn forget(&mut self) -> Vec<Op> {
-        let deliveries = self.waiting.keys().map(|seq| Op::DeleteDelivery(*seq)).collect();
-        [deliveries, self.forget_refused()].concat()
-    }
-
-    fn forget_refused(&mut self) -> Vec<Op> {
-        let op = |Refused { receiver, webhook, key, .. }| Op::DeleteRefused { receiver, webhook, key };
-        std::mem::take(&mut self.refused).into_values().map(op).collect()
-    }
-}
-
-fn refused(delivery: &Delivery, at: Timestamp, reason: &str) -> Refused {
+fn refused(delivery: &Delivery, endpoint: &str, at: Timestamp, reason: &str) -> Refused {
     Refused {
         receiver: delivery.receiver.clone(),
-        webhook: delivery.webhook,
+        endpoint: endpoint.to_owned(),
         key: delivery.key.clone(),
         at,
         reason: reason.to_owned(),
     }
-}
-
-/// The pause after so many failures: doubled each time, between half of it and all of it.
-fn pause(failures: u32, random: &mut fastrand::Rng) -> i64 {
-    let full =
-        FIRST_PAUSE.checked_shl(failures.saturating_sub(1).min(16)).map_or(LONGEST_PAUSE, |ms| ms.min(LONGEST_PAUSE));
-    random.i64(full / 2..=full)
 }
 
 #[cfg(test)]

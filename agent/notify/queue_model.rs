@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::notify::webhook;
-use crate::secret::{Secret, SecretSource};
 use crate::state::samples;
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -39,20 +37,13 @@ struct World {
 }
 
 fn receivers() -> Vec<Receiver> {
-    let webhook = webhook::Settings {
-        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
-        send_resolved: true,
-        max_alerts: 0,
-        timeout: std::time::Duration::from_secs(10),
-        signing_secrets: vec![],
-    };
-    vec![Receiver { name: "pager".into(), webhooks: vec![webhook] }]
+    vec![samples::receiver("pager")]
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut queue = Queue::new(Limits::default(), vec![], vec![], seed);
-        queue.configure(&receivers());
+        queue.configure(&receivers(), 0);
         World {
             random: fastrand::Rng::with_seed(seed),
             now: 1_000_000,
@@ -93,6 +84,7 @@ impl World {
         let outcome = match &work {
             Work::Abandon(_) => Outcome::Abandoned,
             Work::Attempt(delivery) => Outcome::Judged(self.receiver_answers(delivery)),
+            other => panic!("{other:?}"),
         };
         if self.random.u8(0..20) == 0 {
             return self.kill();
@@ -172,7 +164,7 @@ impl World {
         let next = self.queue.take_seq();
         self.queue = Queue::new(Limits::default(), deliveries, refused, next.unsigned_abs());
         self.queue.next_seq = self.queue.next_seq.max(next);
-        self.queue.configure(&receivers());
+        self.queue.configure(&receivers(), 0);
     }
 
     fn step(&mut self) {
@@ -183,7 +175,7 @@ impl World {
             6 => self.outage = self.random.u8(0..3) == 0,
             7 if self.random.u8(0..8) == 0 => self.kill(),
             8 if self.random.u8(0..8) == 0 => {
-                self.queue.configure(&receivers());
+                self.queue.configure(&receivers(), 0);
             }
             _ => self.end_one(),
         }
@@ -200,7 +192,7 @@ impl World {
             if self.disk.deliveries.is_empty() {
                 return;
             }
-            self.queue.configure(&receivers());
+            self.queue.configure(&receivers(), 0);
             self.now += 60_000;
             self.start();
             while !self.under_way.is_empty() {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::notify::webhook;
+use crate::notify::lane::FRESH_PAUSE;
+use crate::notify::reminders::AFTER_RESOLVE;
+use crate::notify::{Settings, alertmanager, slack};
 use crate::secret::{Secret, SecretSource};
 use crate::state::samples;
 use std::time::Duration;
@@ -8,19 +10,16 @@ use std::time::Duration;
 mod model;
 
 fn receivers(names: &[&str]) -> Vec<Receiver> {
-    let webhook = webhook::Settings {
-        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
-        send_resolved: true,
-        max_alerts: 0,
-        timeout: Duration::from_secs(10),
-        signing_secrets: vec![],
-    };
-    names.iter().map(|name| Receiver { name: (*name).into(), webhooks: vec![webhook.clone()] }).collect()
+    names.iter().map(|name| samples::receiver(name)).collect()
+}
+
+fn endpoint() -> String {
+    samples::receiver("pager").endpoints[0].id.clone()
 }
 
 fn queue(deliveries: Vec<Delivery>) -> Queue {
     let mut queue = Queue::new(Limits::default(), deliveries, vec![], 7);
-    queue.configure(&receivers(&["pager"]));
+    queue.configure(&receivers(&["pager"]), 0);
     queue
 }
 
@@ -37,7 +36,7 @@ fn seqs(work: &[Work]) -> Vec<i64> {
 }
 
 fn taken(work: &Work) -> &Delivery {
-    let (Work::Attempt(delivery) | Work::Abandon(delivery)) = work;
+    let (Work::Attempt(delivery) | Work::Abandon(delivery) | Work::Overtake(delivery) | Work::Remind(delivery)) = work;
     delivery
 }
 
@@ -78,16 +77,17 @@ fn a_page_that_is_refused_for_good_takes_its_resolve_with_it() {
     let mut queue = queue(vec![page(1, "a"), resolve(2, "a"), page(3, "a")]);
     let work = queue.start(0);
     let ops = queue.settle(taken(&work[0]), &give_up(), 5);
-    let refused = Refused { receiver: "pager".into(), webhook: 0, key: "a".into(), at: 5, reason: "status 400".into() };
+    let refused =
+        Refused { receiver: "pager".into(), endpoint: endpoint(), key: "a".into(), at: 5, reason: "status 400".into() };
     assert_eq!(ops, [Op::DeleteDelivery(1), Op::PutRefused(refused.clone())]);
     queue.finish(taken(&work[0]), &give_up(), 5);
 
     let mut restarted = Queue::new(Limits::default(), vec![resolve(2, "a"), page(3, "a")], vec![refused], 7);
-    restarted.configure(&receivers(&["pager"]));
+    restarted.configure(&receivers(&["pager"]), 0);
     for queue in [&mut queue, &mut restarted] {
         let work = queue.start(6);
         assert_eq!(work, [Work::Abandon(resolve(2, "a"))]);
-        let forgiven = Op::DeleteRefused { receiver: "pager".into(), webhook: 0, key: "a".into() };
+        let forgiven = Op::DeleteRefused { receiver: "pager".into(), endpoint: endpoint(), key: "a".into() };
         assert_eq!(queue.settle(taken(&work[0]), &Outcome::Abandoned, 6), [Op::DeleteDelivery(2), forgiven]);
         queue.finish(taken(&work[0]), &Outcome::Abandoned, 6);
         assert_eq!(queue.start(6), [Work::Attempt(page(3, "a"))], "the next outage pages again");
@@ -179,16 +179,16 @@ fn a_disabled_webhook_keeps_what_waits_until_the_next_reload() {
     assert!(matches!(queue.settle(taken(&work[0]), &gone, 0)[..], [Op::Attempted { seq: 1, attempts: 1, .. }]));
     queue.finish(taken(&work[0]), &gone, 0);
     assert_eq!((queue.next_deadline(0), queue.start(1_000_000)), (None, vec![]));
-    queue.configure(&receivers(&["pager"]));
+    queue.configure(&receivers(&["pager"]), 0);
     assert_eq!(seqs(&queue.start(1_000_000)), [1]);
 }
 
 #[test]
 fn what_waits_for_a_receiver_that_was_removed_is_abandoned_but_not_while_nobody_is_paged() {
     let mut queue = queue(vec![page(1, "a")]);
-    assert_eq!(queue.configure(&[]), (vec![], vec![]));
+    assert_eq!(queue.configure(&[], 0), (vec![], vec![]));
     assert!(queue.start(0).is_empty());
-    let (ops, abandoned) = queue.configure(&receivers(&["chat"]));
+    let (ops, abandoned) = queue.configure(&receivers(&["chat"]), 0);
     assert_eq!((ops, abandoned), (vec![Op::DeleteDelivery(1)], vec![page(1, "a")]));
     assert_eq!(queue.receivers(), BTreeSet::from(["chat".to_owned()]));
 }
@@ -197,7 +197,7 @@ fn what_waits_for_a_receiver_that_was_removed_is_abandoned_but_not_while_nobody_
 fn a_receiver_that_has_used_up_its_share_says_so_and_drops_nothing() {
     let limits = Limits { deliveries: 2, ..Limits::default() };
     let mut queue = Queue::new(limits, vec![page(1, "a")], vec![], 7);
-    queue.configure(&receivers(&["pager"]));
+    queue.configure(&receivers(&["pager"]), 0);
     assert!(!queue.is_full("pager"));
     queue.enqueue(vec![page(2, "b"), page(3, "c")], 0);
     assert!(queue.is_full("pager"));
@@ -213,7 +213,7 @@ fn a_receiver_that_has_used_up_its_share_says_so_and_drops_nothing() {
 fn one_receiver_s_backlog_takes_no_room_from_the_others() {
     let limits = Limits { deliveries: 4, ..Limits::default() };
     let mut queue = Queue::new(limits, vec![], vec![], 7);
-    queue.configure(&receivers(&["pager", "chat"]));
+    queue.configure(&receivers(&["pager", "chat"]), 0);
     queue.enqueue((1..10).map(|seq| page(seq, "a")).collect(), 0);
     assert_eq!(queue.full(), BTreeSet::from(["pager".to_owned()]));
     let to_chat = |seq| Delivery { receiver: "chat".into(), ..page(seq, "a") };
@@ -226,13 +226,188 @@ fn one_receiver_s_backlog_takes_no_room_from_the_others() {
 #[test]
 fn who_hears_no_resolves_has_no_refused_keys_to_remember() {
     let mut receivers = receivers(&["pager"]);
-    let refused = Refused { receiver: "pager".into(), webhook: 0, key: "z".into(), at: 5, reason: "status 400".into() };
+    let refused =
+        Refused { receiver: "pager".into(), endpoint: endpoint(), key: "z".into(), at: 5, reason: "status 400".into() };
     let mut queue = Queue::new(Limits::default(), vec![page(1, "a")], vec![refused], 7);
-    receivers[0].webhooks[0].send_resolved = false;
-    let forgotten = Op::DeleteRefused { receiver: "pager".into(), webhook: 0, key: "z".into() };
-    assert_eq!(queue.configure(&receivers).0, [forgotten]);
+    receivers[0] = Receiver::new("pager", vec![samples::webhook(false)]);
+    let forgotten = Op::DeleteRefused { receiver: "pager".into(), endpoint: endpoint(), key: "z".into() };
+    assert_eq!(queue.configure(&receivers, 0).0, [forgotten]);
     let work = queue.start(0);
     assert_eq!(queue.settle(taken(&work[0]), &give_up(), 5), [Op::DeleteDelivery(1)]);
     queue.finish(taken(&work[0]), &give_up(), 5);
     assert_eq!(queue.lanes_of("pager").map(Lane::refused_keys).sum::<usize>(), 0);
+}
+
+fn slack() -> Settings {
+    Settings::Slack(slack::Settings {
+        api_url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
+        channel: None,
+        username: None,
+        send_resolved: true,
+        timeout: Duration::from_secs(10),
+    })
+}
+
+fn peer(url: &str) -> Settings {
+    Settings::Alertmanager(alertmanager::Settings {
+        url: Secret::new(url),
+        auth: None,
+        timeout: Duration::from_secs(10),
+    })
+}
+
+fn hook(url: &str) -> Settings {
+    let Settings::Webhook(settings) = samples::webhook(true) else { panic!() };
+    Settings::Webhook(crate::notify::webhook::Settings { url: SecretSource::Value(Secret::new(url)), ..settings })
+}
+
+/// A queue of one receiver, with deliveries for its endpoint at a place.
+fn queue_of(receiver: &Receiver, deliveries: &[(usize, Delivery)]) -> Queue {
+    let at = |(place, delivery): &(usize, Delivery)| Delivery {
+        endpoint: receiver.endpoints[*place].id.clone(),
+        ..delivery.clone()
+    };
+    let mut queue = Queue::new(Limits::default(), deliveries.iter().map(at).collect(), vec![], 7);
+    queue.configure(std::slice::from_ref(receiver), 0);
+    queue
+}
+
+#[test]
+fn a_slack_webhook_is_told_one_message_a_second_and_others_do_not_wait_for_it() {
+    let receiver = Receiver::new("pager", vec![slack(), hook("http://h/")]);
+    let deliveries = [(0, page(1, "a")), (0, page(2, "b")), (1, page(3, "a")), (1, page(4, "b"))];
+    let mut queue = queue_of(&receiver, &deliveries);
+    let work = queue.start(0);
+    assert_eq!(BTreeSet::from_iter(seqs(&work)), BTreeSet::from([1, 3, 4]));
+    work.iter().for_each(|work| queue.finish(taken(work), &done(), 10));
+    assert_eq!((queue.start(999), queue.next_deadline(10)), (vec![], Some(1_000)));
+    assert_eq!(seqs(&queue.start(1_000)), [2]);
+}
+
+#[test]
+fn deliveries_follow_their_endpoint_when_others_are_moved_or_removed() {
+    let before = Receiver::new("pager", vec![hook("http://a/"), hook("http://b/"), slack()]);
+    let mut queue = queue_of(&before, &[(0, page(1, "k")), (1, page(2, "k"))]);
+    let after = Receiver::new("pager", vec![slack(), hook("http://b/")]);
+    let (ops, abandoned) = queue.configure(std::slice::from_ref(&after), 0);
+    assert_eq!((ops, seqs_of(&abandoned)), (vec![Op::DeleteDelivery(1)], vec![1]));
+    let work = queue.start(0);
+    assert_eq!((seqs(&work), &taken(&work[0]).endpoint), (vec![2], &after.endpoints[1].id));
+}
+
+fn seqs_of(deliveries: &[Delivery]) -> Vec<i64> {
+    deliveries.iter().map(|delivery| delivery.seq).collect()
+}
+
+#[test]
+fn deliveries_follow_a_changed_url_with_what_was_refused_and_what_is_under_way() {
+    let before = Receiver::new("pager", vec![hook("http://a/"), hook("http://b/")]);
+    let mut queue = queue_of(&before, &[(0, page(1, "k")), (0, page(2, "l")), (1, page(3, "k"))]);
+    let work = queue.start(0);
+    assert_eq!(seqs(&work).len(), 3);
+    let refused = work.iter().find(|work| taken(work).seq == 2).unwrap();
+    queue.finish(taken(refused), &give_up(), 0);
+    let after = Receiver::new("pager", vec![hook("http://b/"), hook("http://c/")]);
+    let (ops, abandoned) = queue.configure(std::slice::from_ref(&after), 0);
+    let id = |receiver: &Receiver, place: usize| receiver.endpoints[place].id.clone();
+    assert!(abandoned.is_empty());
+    assert_eq!(ops[0], Op::MoveDelivery { seq: 1, endpoint: id(&after, 1) }, "moved, not written anew");
+    assert!(matches!(&ops[1], Op::DeleteRefused { endpoint, .. } if *endpoint == id(&before, 0)));
+    assert!(matches!(&ops[2], Op::PutRefused(refused) if refused.endpoint == id(&after, 1)));
+    for work in &work {
+        queue.finish(taken(work), &done(), 5);
+    }
+    assert_eq!(queue.lanes_of("pager").map(Lane::depth).sum::<usize>(), 0, "it ended under its new id");
+}
+
+#[test]
+fn a_page_that_waits_need_not_be_told_again_but_one_that_may_have_arrived_must() {
+    let mut queue = queue(vec![page(1, "a"), page(2, "b"), resolve(3, "b")]);
+    let at = ("pager".to_owned(), endpoint());
+    assert!(queue.will_tell(&at, "a"));
+    assert!(!queue.will_tell(&at, "b"), "it hears last that it is over");
+    assert!(!queue.will_tell(&at, "c"));
+    queue.start(0);
+    assert!(!queue.will_tell(&at, "a"), "under way, to where the endpoint was");
+}
+
+#[test]
+fn deliveries_of_an_older_layout_find_their_webhook_by_its_place() {
+    let receiver = Receiver::new("pager", vec![slack(), hook("http://a/"), hook("http://b/")]);
+    let old = Delivery { endpoint: "webhook/#1".into(), ..page(1, "k") };
+    let mut queue = Queue::new(Limits::default(), vec![old], vec![], 7);
+    let (ops, abandoned) = queue.configure(std::slice::from_ref(&receiver), 0);
+    assert!(abandoned.is_empty());
+    assert_eq!(ops, [Op::MoveDelivery { seq: 1, endpoint: receiver.endpoints[2].id.clone() }]);
+}
+
+fn alerts(seq: i64, end: &str) -> Delivery {
+    let payload = format!(r#"[{{"labels":{{"a":"1"}}{end}}}]"#);
+    Delivery { payload: payload.into(), ..page(seq, "k") }
+}
+
+const END: &str = r#","endsAt":"t""#;
+
+#[test]
+fn a_peer_is_reminded_every_minute_of_what_it_was_told_last_and_no_reminder_undoes_a_resolve() {
+    let receiver = Receiver::new("pager", vec![peer("http://am/")]);
+    let mut queue = queue_of(&receiver, &[(0, alerts(1, ""))]);
+    let work = queue.start(0);
+    queue.finish(taken(&work[0]), &done(), 0);
+    assert_eq!((queue.start(59_999), queue.next_deadline(0)), (vec![], Some(60_000)));
+    let work = queue.start(60_000);
+    let [Work::Remind(reminder)] = &work[..] else { panic!("{work:?}") };
+    assert_eq!(reminder.payload, alerts(1, "").payload);
+    assert!(queue.settle(reminder, &done(), 60_001).is_empty(), "nothing of it is written");
+
+    let resolve = Delivery { endpoint: receiver.endpoints[0].id.clone(), ..alerts(2, END) };
+    queue.enqueue(vec![resolve], 60_002);
+    assert!(queue.start(60_002).is_empty(), "what is under way could arrive after it");
+    queue.finish(reminder, &done(), 60_003);
+    let work = queue.start(60_003);
+    assert_eq!(seqs(&work), [2]);
+    queue.finish(taken(&work[0]), &done(), 60_003);
+    let work = queue.start(120_003);
+    assert_eq!(taken(&work[0]).payload, alerts(2, END).payload);
+    queue.finish(taken(&work[0]), &done(), 120_003);
+    assert_eq!(queue.start(60_003 + AFTER_RESOLVE), []);
+    assert_eq!(queue.next_deadline(60_003 + AFTER_RESOLVE), None);
+}
+
+#[test]
+fn reminders_do_not_pile_up_behind_a_peer_that_is_down_and_the_other_peer_is_told() {
+    let receiver = Receiver::new("pager", vec![peer("http://down/"), peer("http://up/")]);
+    let mut queue = queue_of(&receiver, &[(0, alerts(1, "")), (1, alerts(2, ""))]);
+    let (mut reminded, mut tried) = (0, 0);
+    let mut now = 0;
+    while now < 30 * 60_000 {
+        for work in queue.start(now) {
+            let down = taken(&work).endpoint == receiver.endpoints[0].id;
+            tried += usize::from(down);
+            reminded += usize::from(!down && matches!(work, Work::Remind(_)));
+            let outcome = match &work {
+                Work::Overtake(_) => Outcome::Overtaken,
+                _ if down => retry(),
+                _ => done(),
+            };
+            queue.finish(taken(&work), &outcome, now);
+        }
+        now = queue.next_deadline(now).unwrap().max(now + 1);
+    }
+    assert_eq!(reminded, 29);
+    assert!(tried < 60, "{tried}");
+    assert_eq!(queue.lanes_of("pager").map(Lane::depth).sum::<usize>(), 0, "reminders have overtaken the page");
+    let work = queue.start(now + 60_000);
+    assert!(work.iter().any(|work| taken(work).endpoint == receiver.endpoints[0].id), "and say it to who comes back");
+}
+
+#[test]
+fn what_fires_since_before_the_start_is_said_again_at_once() {
+    let receiver = Receiver::new("pager", vec![peer("http://am/")]);
+    let mut queue = queue_of(&receiver, &[]);
+    queue.resume("pager", &receiver.endpoints[0].id, &alerts(1, "").payload, 5);
+    assert!(matches!(&queue.start(5)[..], [Work::Remind(_)]));
+    let mut webhook = queue_of(&samples::receiver("pager"), &[]);
+    webhook.resume("pager", &endpoint(), b"[]", 5);
+    assert!(webhook.start(5).is_empty(), "nobody else is reminded");
 }

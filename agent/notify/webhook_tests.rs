@@ -1,10 +1,13 @@
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::net::NetSettings;
-use crate::net::tls::TlsSettings;
+use crate::net::tls::{Tls, TlsSettings};
+use crate::net::{Net, NetSettings, http};
 use crate::notify::judge::{Judgement, judge};
+use crate::notify::send::sender;
 use crate::state::samples;
 
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -24,10 +27,23 @@ fn header<'a>(request: &'a Request, wanted: &str) -> Option<&'a str> {
 }
 
 #[test]
+fn every_status_is_judged() {
+    for status in 100..=599 {
+        let expected = match status {
+            200..=299 => Meaning::Taken,
+            400 | 413 | 422 => Meaning::Refused,
+            410 => Meaning::Gone,
+            _ => Meaning::Later,
+        };
+        assert_eq!(meaning(&Answer { status, retry_after: None, body: String::new() }), expected, "{status}");
+    }
+}
+
+#[test]
 fn an_attempt_carries_the_id_of_its_notification_and_the_time_of_the_attempt() {
     let delivery = samples::delivery(7, "k", false);
-    let first = request(&settings("https://h/x"), &delivery, 1_614_265_330_999).unwrap();
-    let later = request(&settings("https://h/x"), &delivery, 1_614_265_399_000).unwrap();
+    let first = settings("https://h/x").request(&delivery, 1_614_265_330_999).unwrap();
+    let later = settings("https://h/x").request(&delivery, 1_614_265_399_000).unwrap();
     assert_eq!((header(&first, "webhook-id"), header(&later, "webhook-id")), (Some("msg_7"), Some("msg_7")));
     assert_eq!(header(&first, "webhook-timestamp"), Some("1614265330"));
     assert_eq!(header(&later, "webhook-timestamp"), Some("1614265399"));
@@ -40,7 +56,7 @@ fn every_key_signs_and_nothing_secret_is_printed() {
     let two = [KEY, "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
     let sources = two.iter().map(|key| SecretSource::Value(Secret::new(*key))).collect();
     let settings = Settings { signing_secrets: sources, ..settings("https://user:pass@h/token") };
-    let built = request(&settings, &samples::delivery(7, "k", false), 1_000).unwrap();
+    let built = settings.request(&samples::delivery(7, "k", false), 1_000).unwrap();
     assert_eq!(header(&built, "webhook-signature").unwrap().split(' ').count(), 2);
     let printed = format!("{built:?} {settings:?}");
     assert!(!printed.contains("token") && !printed.contains("pass") && !printed.contains("MfKQ"), "{printed}");
@@ -79,7 +95,7 @@ async fn answering(answer: &'static str) -> (String, tokio::task::JoinHandle<Str
 async fn deliver(url: &str) -> Result<Answer, String> {
     let net = Arc::new(Net::new(NetSettings::default()));
     let tls = Arc::new(Tls::new(TlsSettings::default(), Some(http::ALPN)));
-    let request = request(&settings(url), &samples::delivery(7, "k", false), 1_000).unwrap();
+    let request = settings(url).request(&samples::delivery(7, "k", false), 1_000).unwrap();
     sender(net, tls)(request).await
 }
 
@@ -101,7 +117,7 @@ async fn a_redirect_is_not_followed() {
     let (url, _server) =
         answering("HTTP/1.1 307 x\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n").await;
     let answer = deliver(&url).await;
-    assert!(matches!(judge(&answer, 0), Judgement::Retry { .. }), "{answer:?}");
+    assert!(matches!(judge(&answer, 0, meaning), Judgement::Retry { .. }), "{answer:?}");
     assert_eq!(answer.unwrap().status, 307);
 }
 

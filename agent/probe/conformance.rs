@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -20,7 +21,7 @@ use crate::net::{Net, NetSettings, within};
 const LIMIT: Duration = Duration::from_millis(300);
 const AMPLE: Duration = Duration::from_secs(10);
 /// What a flood may be taken in, in bytes: the largest cap of a kind, and what the kernel buffers at both ends.
-const FLOOD_LIMIT: u64 = 16 * 1024 * 1024;
+const FLOOD_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// One kind, and what it must say of each fault. `None` is a good look.
 struct Subject {
@@ -57,10 +58,41 @@ const SUBJECTS: &[Subject] = &[
         garbled: Some(Reason::Protocol),
         cut_off: Some(Reason::Reset),
     },
+    // Whether the page can be read is judged by the target's task.
+    Subject {
+        kind: "scrape",
+        settings: |address| {
+            Settings::Scrape(serde_json::from_value(json!({"url": format!("http://{address}/")})).unwrap())
+        },
+        answer: b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nready 1\nrequests 42\n",
+        flood: b"HTTP/1.1 200 OK\r\n\r\n",
+        refused: Some(Reason::Refused),
+        reset_at_once: Some(Reason::Reset),
+        closed_at_once: Some(Reason::Reset),
+        silent: Some(Reason::Timeout),
+        dripping: Some(Reason::Timeout),
+        flooding: Some(Reason::Body),
+        garbled: Some(Reason::Protocol),
+        cut_off: Some(Reason::Reset),
+    },
     Subject {
         kind: "http over TLS",
         settings: |address| Settings::from_url(&format!("https://{address}/")).unwrap().unwrap(),
         // The beginning of a handshake record: type, version, length, ServerHello.
+        answer: b"\x16\x03\x03\x00\x60\x02\x00\x00\x5c\x03\x03",
+        flood: b"\x16\x03\x03\x40\x00\x02\xff\xff\xff",
+        refused: Some(Reason::Refused),
+        reset_at_once: Some(Reason::Reset),
+        closed_at_once: Some(Reason::Reset),
+        silent: Some(Reason::Timeout),
+        dripping: Some(Reason::Timeout),
+        flooding: Some(Reason::Tls),
+        garbled: Some(Reason::Tls),
+        cut_off: Some(Reason::Reset),
+    },
+    Subject {
+        kind: "tls",
+        settings: |address| Settings::from_url(&format!("tls://{address}")).unwrap().unwrap(),
         answer: b"\x16\x03\x03\x00\x60\x02\x00\x00\x5c\x03\x03",
         flood: b"\x16\x03\x03\x40\x00\x02\xff\xff\xff",
         refused: Some(Reason::Refused),
@@ -109,6 +141,24 @@ const SUBJECTS: &[Subject] = &[
         settings: |address| Settings::from_url(&format!("redis://{address}")).unwrap().unwrap(),
         answer: b"$20\r\npong pong pong pong \r\n",
         flood: b"$2000000000\r\n",
+        refused: Some(Reason::Refused),
+        reset_at_once: Some(Reason::Reset),
+        closed_at_once: Some(Reason::Reset),
+        silent: Some(Reason::Timeout),
+        dripping: Some(Reason::Timeout),
+        flooding: Some(Reason::Protocol),
+        garbled: Some(Reason::Protocol),
+        cut_off: Some(Reason::Reset),
+    },
+    Subject {
+        kind: "websocket",
+        settings: |address| {
+            let settings = serde_json::json!({"url": format!("ws://{address}/"), "hold": true});
+            Settings::deserialize("websocket", settings).unwrap().unwrap()
+        },
+        answer: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        // A header that has no end.
+        flood: b"HTTP/1.1 101 Switching Protocols\r\nX-Flood: ",
         refused: Some(Reason::Refused),
         reset_at_once: Some(Reason::Reset),
         closed_at_once: Some(Reason::Reset),
@@ -216,9 +266,12 @@ fn reason(report: &Report) -> Option<Reason> {
     report.failure.as_ref().map(|failure| failure.reason)
 }
 
+/// Kinds that ask no server: what they must bear is in their own tests.
+const WITHOUT_A_SERVER: &[&str] = &["host"];
+
 #[test]
 fn every_kind_has_a_subject() {
-    for kind in KINDS {
+    for kind in KINDS.iter().filter(|kind| !WITHOUT_A_SERVER.contains(&kind.name)) {
         assert!(SUBJECTS.iter().any(|subject| subject.kind == kind.name), "{}", kind.name);
     }
 }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::export::parse::{Dialect, Limits};
+use crate::export::parse::{self, Dialect, Entry, Limits};
 use crate::net::Net;
 use crate::sample::Metric;
 
@@ -73,6 +73,14 @@ pub struct Exposition {
     pub limits: Limits,
 }
 
+impl Exposition {
+    /// The samples, up to the first line that is malformed.
+    pub fn samples(&self) -> impl Iterator<Item = parse::Sample<'_>> {
+        let entries = parse::entries(&self.text, self.dialect, self.limits).map_while(Result::ok);
+        entries.filter_map(|entry| if let Entry::Sample(sample) = entry { Some(sample) } else { None })
+    }
+}
+
 /// A value of a declared metric, with the labels that tell it from its siblings in the same report.
 /// The target's own labels are added by the target's task.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +119,8 @@ pub enum Reason {
     Full,
     /// A secret that the probe needs cannot be read.
     Secret,
+    /// This machine's own figures cannot be read.
+    Unreadable,
     /// The probe itself broke: a failed probe, so that somebody looks.
     Panic,
     /// The resolver did not answer.
@@ -148,6 +158,7 @@ impl Reason {
             Reason::NotServing => "not_serving",
             Reason::Full => "full",
             Reason::Secret => "secret",
+            Reason::Unreadable => "unreadable",
             Reason::Panic => "panic",
             Reason::ResolverTimeout => "resolver_timeout",
             Reason::NetworkUnreachable => "network_unreachable",
@@ -158,7 +169,7 @@ impl Reason {
     pub fn blame(self) -> Blame {
         match self {
             Reason::Full => Blame::Full,
-            Reason::Secret | Reason::ResolverTimeout => Blame::Agent,
+            Reason::Secret | Reason::Unreadable | Reason::ResolverTimeout => Blame::Agent,
             Reason::NetworkUnreachable | Reason::OutOfResources => Blame::Agent,
             _ => Blame::Target,
         }
@@ -304,4 +315,8 @@ kinds! {
     tcp => Tcp,
     postgres => Postgres,
     redis => Redis,
+    scrape => Scrape,
+    websocket => Websocket,
+    tls => Tls,
+    host => Host,
 }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use url::Url;
+
 use super::Report;
 use crate::clock;
 use crate::net::tls::TlsFacts;
@@ -26,6 +28,19 @@ pub const TLS_VERSION: &Metric =
 
 /// How long before its end a certificate is worth a warning.
 const WARN_SECONDS: i64 = 14 * 86_400;
+
+/// Host (IPv6 in brackets) and port of `host:port`, which may be written as a URL of that scheme.
+pub fn endpoint(scheme: &str, address: &str) -> Result<(String, u16), String> {
+    let refuse = || format!("{address:?} is not an address: write it as host:port, or [::1]:port for IPv6");
+    let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).unwrap_or(address);
+    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| refuse())?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let ends = matches!(url.path(), "" | "/") && url.fragment().is_none();
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) if bare && ends && !host.is_empty() && port != 0 => Ok((host.to_owned(), port)),
+        _ => Err(refuse()),
+    }
+}
 
 /// Adds what is known of the connection. The phases must be in the report already.
 pub fn read_connection(report: &mut Report, peer: Option<SocketAddr>, tls: Option<&TlsFacts>) {

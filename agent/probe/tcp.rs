@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use url::Url;
 
 use super::{Failure, Path, Report, network};
 use crate::net::Net;
@@ -36,16 +35,16 @@ pub struct Settings {
 
 impl Settings {
     pub fn from_url(url: &str) -> Result<Self, String> {
-        endpoint(url)?;
+        network::endpoint("tcp", url)?;
         Ok(Settings { address: url.to_owned(), tls: None })
     }
 
     pub fn instance(&self) -> Result<String, String> {
-        endpoint(&self.address).map(|(host, port)| format!("{host}:{port}"))
+        network::endpoint("tcp", &self.address).map(|(host, port)| format!("{host}:{port}"))
     }
 
     pub fn check(&self) -> Vec<(&'static str, String)> {
-        let address = endpoint(&self.address).err().map(|error| ("address", error));
+        let address = network::endpoint("tcp", &self.address).err().map(|error| ("address", error));
         let tls = self.tls.iter().flat_map(TlsSettings::check).map(|error| ("tls", error));
         address.into_iter().chain(tls).collect()
     }
@@ -61,19 +60,6 @@ impl Settings {
     }
 }
 
-/// Host (IPv6 in brackets) and port.
-fn endpoint(address: &str) -> Result<(String, u16), String> {
-    let refuse = || format!("{address:?} is not an address: write it as host:port, or [::1]:port for IPv6");
-    let rest = address.strip_prefix("tcp://").unwrap_or(address);
-    let url = Url::parse(&format!("tcp://{rest}")).map_err(|_| refuse())?;
-    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    let ends = matches!(url.path(), "" | "/") && url.fragment().is_none();
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) if bare && ends && !host.is_empty() && port != 0 => Ok((host.to_owned(), port)),
-        _ => Err(refuse()),
-    }
-}
-
 /// Looks at one port.
 pub struct Prober {
     endpoint: Result<(String, u16), String>,
@@ -84,7 +70,7 @@ pub struct Prober {
 impl Prober {
     pub fn new(settings: Settings, net: Arc<Net>) -> Self {
         let tls = settings.tls.map(|tls| Tls::new(tls, None));
-        Prober { endpoint: endpoint(&settings.address), tls, net }
+        Prober { endpoint: network::endpoint("tcp", &settings.address), tls, net }
     }
 
     pub async fn look(&mut self, _path: Path) -> Report {

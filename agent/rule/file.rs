@@ -5,24 +5,28 @@ use std::collections::BTreeSet;
 
 use super::reader::Reader;
 use super::template::{Mistake, Template};
-use super::{Group, Rule};
+use super::{AlertingRule, Basis, Group, Rule, RuleKind, link};
 use crate::config::tree::{self, Node, Problem, Value};
 use crate::promql::{self, Expr, ValueType};
 
 const FILE_KEYS: &[&str] = &["groups"];
-const GROUP_KEYS: &[&str] = &["name", "interval", "rules"];
-const RULE_KEYS: &[&str] = &["alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
+const GROUP_KEYS: &[&str] = &["name", "interval", "limit", "labels", "rules"];
+const RULE_KEYS: &[&str] = &["alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"];
+/// What only an alerting rule has.
+const ALERTING_KEYS: &[&str] = &["for", "keep_firing_for", "annotations"];
 
 /// Keys of Prometheus (and of Thanos) that are not supported, and what they are.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("record", "recording rules"),
-    ("limit", "limits on a group's alerts"),
     ("query_offset", "query offsets"),
     ("evaluation_delay", "query offsets"),
     ("partial_response_strategy", "Thanos's partial responses"),
 ];
 
+/// Labels or annotations as written: names and texts.
+type Named<'a> = Vec<(&'a str, &'a Node)>;
+
 /// Reads a rule file's text. `file` is the name that positions and alerts bear; `hold` as in [`Group::hold`].
+/// Recorded series are followed within the file; where several files run together, [`link`] them.
 pub fn load(file: &str, text: &str, hold: bool) -> Result<Vec<Group>, Vec<Problem>> {
     let root = tree::parse(file, text).map_err(|problem| vec![problem])?;
     if root.get("tests").is_some() && root.get("groups").is_none() {
@@ -32,7 +36,8 @@ pub fn load(file: &str, text: &str, hold: bool) -> Result<Vec<Group>, Vec<Proble
         )]);
     }
     let mut reader = Reader { unsupported: Some(unsupported), ..Reader::default() };
-    let groups = groups(&mut reader, &root, file, hold);
+    let mut groups = groups(&mut reader, &root, file, hold);
+    link(&mut groups);
     reader.finish(groups)
 }
 
@@ -51,20 +56,36 @@ fn groups(reader: &mut Reader, root: &Node, file: &str, hold: bool) -> Vec<Group
         }
         reader.keys(node, GROUP_KEYS, "a group");
         let interval = reader.duration(node, "interval").filter(|interval| !interval.is_zero());
-        groups.push(Group { file: file.to_owned(), name, interval, hold, rules: rules(reader, node) });
+        let (limit, rules) = (limit(reader, node), rules(reader, node));
+        groups.push(Group { file: file.to_owned(), name, interval, limit, hold, rules });
     }
     groups
 }
 
+/// 0 is none, as in Prometheus.
+fn limit(reader: &mut Reader, group: &Node) -> Option<usize> {
+    let node = group.get("limit").filter(|node| node.value != Value::Null)?;
+    let text = reader.scalar(node)?;
+    match text.parse::<usize>() {
+        Ok(limit) => Some(limit).filter(|limit| *limit > 0),
+        Err(_) => {
+            let message = format!("`limit` is a number of series or alerts, 0 for none, not `{}`", tree::shown(&text));
+            reader.refuse(node, message);
+            None
+        }
+    }
+}
+
 fn rules(reader: &mut Reader, group: &Node) -> Vec<Rule> {
+    let shared = labels(reader, group);
     let mut ids = BTreeSet::new();
     let mut rules = Vec::new();
     for node in reader.list(group, "rules") {
-        let Some(rule) = rule(reader, node) else { continue };
-        if !ids.insert(rule.id.clone()) {
+        let Some(rule) = rule(reader, node, &shared) else { continue };
+        if matches!(rule.kind, RuleKind::Alerting(_)) && !ids.insert(rule.id.clone()) {
             let message = format!(
                 "alert `{}` stands twice in this group with the same labels: its alerts could not be told apart",
-                rule.alert
+                rule.name
             );
             reader.refuse(node.get("alert").unwrap_or(node), message);
         }
@@ -73,20 +94,61 @@ fn rules(reader: &mut Reader, group: &Node) -> Vec<Rule> {
     rules
 }
 
-/// A rule, unless it lacks what makes one.
-fn rule(reader: &mut Reader, node: &Node) -> Option<Rule> {
+/// A rule, unless it lacks what makes one. `shared` are the group's labels: its own win.
+fn rule(reader: &mut Reader, node: &Node, shared: &Named) -> Option<Rule> {
     reader.keys(node, RULE_KEYS, "a rule");
-    let recording = node.get("record").is_some();
-    let alert = if recording { String::new() } else { reader.required(node, "alert", "a rule") };
+    let own = labels(reader, node);
+    let inherited = shared.iter().filter(|(name, _)| !own.iter().any(|(own, _)| own == name));
+    let mut labels: Named = inherited.chain(&own).copied().collect();
+    labels.sort_by_key(|(name, _)| *name);
+    match node.get("record") {
+        Some(record) => recording(reader, node, record, &labels),
+        None => alerting(reader, node, &labels),
+    }
+}
+
+fn alerting(reader: &mut Reader, node: &Node, labels: &Named) -> Option<Rule> {
+    let name = match node.get("alert") {
+        None if matches!(node.value, Value::Mapping(_)) => {
+            reader.refuse(node, "a rule needs `alert` or `record`".to_owned());
+            String::new()
+        }
+        _ => reader.required(node, "alert", "a rule"),
+    };
     let expr = expr(reader, node);
-    let pending_for = reader.duration(node, "for").unwrap_or_default();
-    let keep_firing_for = reader.duration(node, "keep_firing_for").unwrap_or_default();
-    let labels = templates(reader, node, "labels");
-    let annotations = templates(reader, node, "annotations");
-    let id = id(&alert, &labels);
+    let alerting = AlertingRule {
+        pending_for: reader.duration(node, "for").unwrap_or_default(),
+        keep_firing_for: reader.duration(node, "keep_firing_for").unwrap_or_default(),
+        labels: labels.iter().filter_map(|(name, node)| named_template(reader, name, node)).collect(),
+        annotations: annotations(reader, node),
+    };
+    let id = id(&name, &alerting.labels);
     let at = node.get("alert").unwrap_or(node).at.clone();
-    let expr = expr.filter(|_| !alert.is_empty())?;
-    Some(Rule { alert, id, at, expr, pending_for, keep_firing_for, labels, annotations })
+    let expr = expr.filter(|_| !name.is_empty())?;
+    Some(Rule { name, id, at, expr, basis: Basis::default(), kind: RuleKind::Alerting(alerting) })
+}
+
+fn recording(reader: &mut Reader, node: &Node, record: &Node, labels: &Named) -> Option<Rule> {
+    if let Some(alert) = node.get("alert") {
+        reader.refuse(alert, "a rule has `alert` or `record`, not both".to_owned());
+    }
+    for (key, _) in node.entries().iter().filter(|(key, _)| ALERTING_KEYS.contains(&key.text.as_str())) {
+        let message = format!("`{}` belongs to alerting rules, not to a recording rule", key.text);
+        reader.problems.push(Problem::new(&key.at, message));
+    }
+    let name = reader.required(node, "record", "a rule");
+    if !name.is_empty() && !is_metric_name(&name) {
+        let message = format!(
+            "`{}` is no name for a series: letters, digits, underscores and colons, not beginning with a digit",
+            tree::shown(&name)
+        );
+        reader.refuse(record, message);
+    }
+    let expr = expr(reader, node);
+    let labels = labels.iter().filter_map(|(name, node)| Some(((*name).to_owned(), reader.scalar(node)?)));
+    let kind = RuleKind::Recording { labels: labels.collect() };
+    let expr = expr.filter(|_| !name.is_empty())?;
+    Some(Rule { id: name.clone(), name, at: record.at.clone(), expr, basis: Basis::default(), kind })
 }
 
 fn expr(reader: &mut Reader, rule: &Node) -> Option<Expr> {
@@ -96,7 +158,7 @@ fn expr(reader: &mut Reader, rule: &Node) -> Option<Expr> {
         Ok(expr) => match expr.value_type() {
             ValueType::Vector | ValueType::Scalar => return Some(expr),
             other => {
-                let message = format!("an alert's expression is a vector or a number, not a {}", other.name());
+                let message = format!("a rule's expression is a vector or a number, not a {}", other.name());
                 reader.refuse(node, message);
             }
         },
@@ -105,10 +167,21 @@ fn expr(reader: &mut Reader, rule: &Node) -> Option<Expr> {
     None
 }
 
-/// Names and templates, sorted by name.
-fn templates(reader: &mut Reader, rule: &Node, key: &str) -> Vec<(String, Template)> {
+/// The labels of a group or a rule.
+fn labels<'a>(reader: &mut Reader, node: &'a Node) -> Named<'a> {
+    named(reader, node, "labels")
+}
+
+/// Sorted by name.
+fn annotations(reader: &mut Reader, rule: &Node) -> Vec<(String, Template)> {
+    let found = named(reader, rule, "annotations");
+    found.into_iter().filter_map(|(name, node)| named_template(reader, name, node)).collect()
+}
+
+/// What stands under a key by name, sorted, with names that are checked.
+fn named<'a>(reader: &mut Reader, node: &'a Node, key: &str) -> Named<'a> {
     let mut found = Vec::new();
-    for (name, node) in reader.mapping(rule, key) {
+    for (name, node) in reader.mapping(node, key) {
         if !is_label_name(&name.text) {
             let message = format!(
                 "`{}` is no name for one of the `{key}`: letters, digits and underscores, not beginning with a digit, \
@@ -117,12 +190,15 @@ fn templates(reader: &mut Reader, rule: &Node, key: &str) -> Vec<(String, Templa
             );
             reader.problems.push(Problem::new(&name.at, message));
         }
-        if let Some(template) = reader.scalar(node).and_then(|text| template(reader, node, &text)) {
-            found.push((name.text.clone(), template));
-        }
+        found.push((name.text.as_str(), node));
     }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.sort_by_key(|(name, _)| *name);
     found
+}
+
+fn named_template(reader: &mut Reader, name: &str, node: &Node) -> Option<(String, Template)> {
+    let text = reader.scalar(node)?;
+    Some((name.to_owned(), template(reader, node, &text)?))
 }
 
 fn template(reader: &mut Reader, node: &Node, text: &str) -> Option<Template> {
@@ -136,12 +212,7 @@ fn template(reader: &mut Reader, node: &Node, text: &str) -> Option<Template> {
 }
 
 /// The refusal of a key that Prometheus knows and this version does not.
-fn unsupported(what: &str, key: &str) -> Option<String> {
-    if (what, key) == ("a group", "labels") {
-        return Some(
-            "labels of a group (`labels`) are not supported by this version: give them to its rules".to_owned(),
-        );
-    }
+fn unsupported(_what: &str, key: &str) -> Option<String> {
     let (name, meaning) = UNSUPPORTED.iter().find(|(name, _)| *name == key)?;
     Some(format!("{meaning} (`{name}`) are not supported by this version"))
 }
@@ -153,6 +224,11 @@ fn id(alert: &str, labels: &[(String, Template)]) -> String {
     }
     let labels: Vec<String> = labels.iter().map(|(name, text)| format!("{name}={:?}", text.text())).collect();
     format!("{alert}{{{}}}", labels.join(", "))
+}
+
+fn is_metric_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 fn is_label_name(name: &str) -> bool {

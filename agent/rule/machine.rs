@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Rule};
+use super::{AlertingRule, Change};
 use crate::alert::{Alert, AlertId, AlertState, Event, Resolution};
 use crate::clock::millis;
 use crate::sample::Timestamp;
@@ -34,7 +34,7 @@ impl Step {
     }
 
     /// Adds what becomes of one alert.
-    pub fn add(&mut self, rule: &Rule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) {
+    pub fn add(&mut self, rule: &AlertingRule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) {
         let after = next(rule, id, before, look, at);
         self.events.extend(event(before, after.as_ref(), at));
         self.changes.extend(change(before, after.as_ref()));
@@ -43,7 +43,7 @@ impl Step {
 }
 
 /// The alert after a tick; `None` when it is not active.
-pub fn next(rule: &Rule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) -> Option<Alert> {
+pub fn next(rule: &AlertingRule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) -> Option<Alert> {
     match (before.cloned(), look) {
         (None, Look::There { value, annotations }) => Some(fire_when_due(rule, begin(id, value, annotations, at), at)),
         (None, Look::Blind | Look::Gone) => None,
@@ -79,7 +79,7 @@ fn again(mut alert: Alert, at: Timestamp) -> Alert {
     alert
 }
 
-fn fire_when_due(rule: &Rule, mut alert: Alert, at: Timestamp) -> Alert {
+fn fire_when_due(rule: &AlertingRule, mut alert: Alert, at: Timestamp) -> Alert {
     if alert.state == AlertState::Pending && at - alert.active_at >= millis(rule.pending_for) {
         alert.state = AlertState::Firing;
         alert.starts_at = Some(at);
@@ -95,7 +95,7 @@ fn hold(mut alert: Alert, at: Timestamp) -> Alert {
 }
 
 /// The expression no longer holds: a pending alert goes at once, a firing one after `keep_firing_for`.
-fn keep_firing(rule: &Rule, mut alert: Alert, at: Timestamp) -> Option<Alert> {
+fn keep_firing(rule: &AlertingRule, mut alert: Alert, at: Timestamp) -> Option<Alert> {
     if alert.state == AlertState::Pending {
         return None;
     }

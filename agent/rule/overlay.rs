@@ -1,42 +1,64 @@
-//! The data as the rules of a group see it in turn: with the `ALERTS` of the rules before them at this tick, which
-//! the store will have only when the tick is over.
+//! The data as the rules of a group see it in turn: with what the rules before them wrote at this tick (recorded
+//! series, `ALERTS`), which the store will have only when the tick is over.
 
 use std::collections::BTreeSet;
 
 use crate::matcher::Matcher;
-use crate::promql::{Select, Series};
+use crate::promql::{Point, Select, Series};
 use crate::sample::{Labels, Sample, Timestamp};
 
 pub struct Overlay<'a> {
     base: &'a dyn Select,
+    /// The tick.
+    at: Timestamp,
     hidden: BTreeSet<Labels>,
     added: Vec<Sample>,
 }
 
+/// What one rule writes at a tick: the series that it had before, and what it has now.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub before: Vec<Labels>,
+    pub now: Vec<Sample>,
+}
+
 impl<'a> Overlay<'a> {
-    pub fn over(base: &'a dyn Select) -> Self {
-        Overlay { base, hidden: BTreeSet::new(), added: Vec::new() }
+    pub fn over(base: &'a dyn Select, at: Timestamp) -> Self {
+        Overlay { base, at, hidden: BTreeSet::new(), added: Vec::new() }
     }
 
-    /// One rule's series: those that it had before the tick, and what it has now.
-    pub fn replace(&mut self, before: &[Sample], now: &[Sample]) {
-        self.hidden.extend(before.iter().chain(now).map(|sample| sample.labels.clone()));
-        self.added.extend(now.iter().cloned());
+    /// From here on one rule's series are as it has written them.
+    pub fn replace(&mut self, written: &Written) {
+        self.hidden.extend(written.before.iter().chain(written.now.iter().map(|sample| &sample.labels)).cloned());
+        self.added.extend(written.now.iter().cloned());
+    }
+
+    fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Sample> {
+        self.added.iter().filter(|sample| matchers.iter().all(|matcher| matcher.matches_labels(&sample.labels)))
     }
 }
 
 impl Select for Overlay<'_> {
     fn instant(&self, matchers: &[Matcher], at: Timestamp, lookback: i64) -> Vec<Sample> {
         let mut samples = self.base.instant(matchers, at, lookback);
-        if !self.hidden.is_empty() {
+        if at >= self.at && !self.hidden.is_empty() {
             samples.retain(|sample| !self.hidden.contains(&sample.labels));
-            let matching = |sample: &&Sample| matchers.iter().all(|matcher| matcher.matches_labels(&sample.labels));
-            samples.extend(self.added.iter().filter(matching).cloned());
+            samples.extend(self.matching(matchers).cloned());
         }
         samples
     }
 
     fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
-        self.base.range(matchers, after, until)
+        let mut all = self.base.range(matchers, after, until);
+        if after < self.at && self.at <= until {
+            for sample in self.matching(matchers) {
+                let point = Point { at: self.at, value: sample.value };
+                match all.iter_mut().find(|series| series.labels == sample.labels) {
+                    Some(series) => series.points.push(point),
+                    None => all.push(Series { labels: sample.labels.clone(), points: vec![point] }),
+                }
+            }
+        }
+        all
     }
 }

@@ -1,23 +1,23 @@
 //! Which series a rule reads, as far as its selectors tell.
 
-use super::{Group, Rule};
+use super::basis::could_name;
+use super::{Group, Rule, RuleKind};
 use crate::matcher::{MatchOp, Matcher};
 use crate::probe::KINDS;
 use crate::sample::{Labels, METRIC_NAME};
 
 /// Whether some target that a restored alert of the rule could rest on is not known yet: until then the alert is kept
-/// as it is. A selector that could match the target that the alert's own labels name is about that one, so that
-/// one target which stays unknown does not keep the alerts of all others. `targets` are the labels of each
-/// target's verdict and whether it is known.
+/// as it is. Recorded series are followed to what they rest on. A selector that could match the target that the
+/// alert's own labels name (or, where they name none, the targets of its `service`) is about that one, so that one
+/// target which stays unknown does not keep the alerts of all others. `targets` are the labels of each target's
+/// verdict and whether it is known.
 pub fn waits_for(rule: &Rule, alert: &Labels, targets: &[(Labels, bool)]) -> bool {
-    let name = alert.get("target");
-    let own = targets.iter().find(|(target, _)| !name.is_empty() && target.get("target") == name);
-    rule.expr.selectors().iter().any(|selector| {
-        let reads = |target: &Labels| could_match(&selector.matchers, target);
-        match own.filter(|(target, _)| reads(target)) {
-            Some((_, known)) => !known,
-            None => targets.iter().any(|(target, known)| !known && reads(target)),
-        }
+    let name = ["target", "service"].into_iter().find(|name| !alert.get(name).is_empty());
+    let is_own = |target: &Labels| name.is_some_and(|name| target.get(name) == alert.get(name));
+    rule.basis.selectors.iter().any(|matchers| {
+        let read = || targets.iter().filter(|(target, _)| could_match(matchers, target));
+        let about_own = read().any(|(target, _)| is_own(target));
+        read().any(|(target, known)| !known && (!about_own || is_own(target)))
     })
 }
 
@@ -27,12 +27,11 @@ pub fn reads_target(group: &Group, target: &Labels) -> bool {
     group.rules.iter().any(|rule| reads(rule, target))
 }
 
-/// Whether a rule could see `ALERTS` or `ALERTS_FOR_STATE`.
-pub fn reads_alerts(group: &Group) -> bool {
-    let could_see = |matchers: &[Matcher]| {
-        let name = |text: &str| matchers.iter().filter(|m| &*m.name == METRIC_NAME).all(|m| m.matches(text));
-        name("ALERTS") || name("ALERTS_FOR_STATE")
-    };
+/// Whether a rule could see what the group writes itself: `ALERTS`, `ALERTS_FOR_STATE`, or what its rules record.
+pub fn sees_own(group: &Group) -> bool {
+    let recorded = group.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Recording { .. }));
+    let own: Vec<&str> = recorded.map(|rule| rule.name.as_str()).chain(["ALERTS", "ALERTS_FOR_STATE"]).collect();
+    let could_see = |matchers: &[Matcher]| own.iter().any(|name| could_name(matchers, name));
     group.rules.iter().any(|rule| rule.expr.selectors().iter().any(|selector| could_see(&selector.matchers)))
 }
 
@@ -52,15 +51,16 @@ fn could_match(matchers: &[Matcher], target: &Labels) -> bool {
 }
 
 /// Whether a target of this kind can have a metric. Names that no kind declares are facts of every target, except
-/// the agent's own and what rules write.
+/// the agent's own and what rules write (recorded names have a colon by convention).
 fn could_report(kind: &str, metric: &str) -> bool {
     let declares = |kind: &crate::probe::Kind| kind.metrics.iter().any(|declared| declared.name == metric);
     let mut declared = KINDS.iter().filter(|kind| declares(kind)).peekable();
     if declared.peek().is_some() {
         return kind.is_empty() || declared.any(|found| found.name == kind);
     }
-    let agents_own = metric.starts_with("watchkeeper_") && !metric.starts_with("watchkeeper_target_");
-    !agents_own && !matches!(metric, "ALERTS" | "ALERTS_FOR_STATE")
+    let of_targets = ["watchkeeper_target_", "watchkeeper_instance_"];
+    let agents_own = metric.starts_with("watchkeeper_") && !of_targets.iter().any(|prefix| metric.starts_with(prefix));
+    !agents_own && !metric.contains(':') && !matches!(metric, "ALERTS" | "ALERTS_FOR_STATE")
 }
 
 #[cfg(test)]
@@ -83,13 +83,14 @@ mod tests {
         for (expr, waits) in [
             (r#"watchkeeper_target_up{priority="P0"} == 0"#, true),
             (r#"watchkeeper_target_up{priority="P1"} == 0"#, false),
-            (r#"up{job=~"d.*"}"#, true),
-            (r#"up{job!="db"}"#, false),
+            (r#"probe_success{job=~"d.*"}"#, true),
+            (r#"probe_success{job!="db"}"#, false),
             // A label that verdicts do not carry may stand on the target's other series.
             (r#"pg_up{datname="x"}"#, true),
             (r#"a{job="x"} and on (target) b{target="db"}"#, true),
             ("redis_up == 0", false),
             ("pg_up == 0", true),
+            ("watchkeeper_instance_up == 0", true),
             ("watchkeeper_state_lost == 1", false),
             (r#"ALERTS{alertname="x"}"#, false),
             ("time() > bool 5", false),
@@ -124,11 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_could_read_alerts_are_known() {
-        for (expr, reads) in
+    fn groups_that_could_see_what_they_write_are_known() {
+        for (expr, sees) in
             [("ALERTS", true), (r#"{alertstate="firing"}"#, true), (r#"{__name__=~"ALERTS.*"}"#, true), ("up", false)]
         {
-            assert_eq!(reads_alerts(&group(expr)), reads, "{expr}");
+            assert_eq!(sees_own(&group(expr)), sees, "{expr}");
         }
+        let text = "groups: [{name: g, rules: [{record: 'a:b', expr: c}, {alert: A, expr: 'a:b == 0'}]}]";
+        assert!(sees_own(&file::load("a.yml", text, true).unwrap()[0]));
     }
 }

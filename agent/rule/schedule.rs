@@ -26,7 +26,7 @@ mod tests {
 
     fn group(name: &str, interval: Option<u64>) -> Group {
         let interval = interval.map(Duration::from_secs);
-        Group { file: "a.yml".to_owned(), name: name.to_owned(), interval, hold: false, rules: Vec::new() }
+        Group { file: "a.yml".to_owned(), name: name.to_owned(), interval, limit: None, hold: false, rules: Vec::new() }
     }
 
     const FIVE: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alert::AlertState;
 use crate::matcher::Matcher;
+use crate::sample::METRIC_NAME;
 
 /// Samples that do not change until they are changed.
 struct Fixed(Vec<Sample>);
@@ -56,21 +57,32 @@ fn everything(_: &Rule, _: &Alert) -> bool {
 struct World {
     group: Group,
     active: BTreeMap<AlertId, Alert>,
+    recorded: Recorded,
     at: Timestamp,
     keep: fn(&Rule, &Alert) -> bool,
+    removed: BTreeSet<String>,
 }
 
 impl World {
     fn new(hold: bool, rules: &str) -> Self {
-        World { group: group(hold, rules), active: BTreeMap::new(), at: 0, keep: nothing }
+        let (active, recorded, removed) = Default::default();
+        World { group: group(hold, rules), active, recorded, at: 0, keep: nothing, removed }
     }
 
     fn tick(&mut self, current: &dyn Select, held: &dyn Select) -> Outcome {
         let external = BTreeMap::new();
-        let context = Context { external_labels: &external, external_url: "", keep: &self.keep };
+        let recorded = std::mem::take(&mut self.recorded);
+        let context = Context {
+            external_labels: &external,
+            external_url: "",
+            recorded: &recorded,
+            keep: &self.keep,
+            removed: &self.removed,
+        };
         self.at += 5_000;
         let outcome = evaluate(&self.group, &self.active, current, held, self.at, &context);
         apply(&mut self.active, &outcome);
+        self.recorded.clone_from(&outcome.recorded);
         outcome
     }
 
@@ -231,8 +243,9 @@ fn an_alert_of_a_removed_rule_or_target_resolves_with_the_reason() {
            {alert: Own, expr: up == 0, labels: {target: elsewhere}}"#,
     );
     world.tick(&down(&["db"]), &Broken);
-    let watched = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    let same = resolve_removed(&[world.group.clone()], &watched(&["db"]), &world.active, 9);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    // A label of that name that no target ever had ends nothing.
+    let same = resolve_removed(&[world.group.clone()], &names(&["cache"]), &names(&[]), &world.active, 9);
     assert!(same.changes.is_empty() && same.events.is_empty());
 
     let reasons = |outcome: &Outcome| -> Vec<(String, Resolution)> {
@@ -242,33 +255,84 @@ fn an_alert_of_a_removed_rule_or_target_resolves_with_the_reason() {
         };
         outcome.events.iter().map(reason).collect()
     };
-    let target = resolve_removed(&[world.group.clone()], &watched(&[]), &world.active, 9);
+    let target = resolve_removed(&[world.group.clone()], &names(&["db"]), &names(&[]), &world.active, 9);
     assert_eq!(reasons(&target), [("Down".to_owned(), Resolution::TargetRemoved)]);
     assert_eq!(target.changes.len(), 2, "what was pending goes quietly");
 
-    let rule = resolve_removed(&[], &watched(&["db"]), &world.active, 9);
+    let changed = resolve_removed(&[world.group.clone()], &names(&[]), &names(&["db"]), &world.active, 9);
+    assert_eq!(reasons(&changed), [("Down".to_owned(), Resolution::TargetChanged)]);
+
+    let rule = resolve_removed(&[], &names(&[]), &names(&[]), &world.active, 9);
     let removed = |name: &str| (name.to_owned(), Resolution::RuleRemoved);
     assert_eq!(reasons(&rule), [removed("Down"), removed("Own")]);
     assert_eq!(rule.changes.len(), 3);
 }
 
 #[test]
+fn what_is_still_seen_of_a_removed_target_begins_no_alert() {
+    let rules = "{alert: Down, expr: up == 0}, {alert: Own, expr: count(up) > 0, labels: {target: db}}";
+    let mut world = World::new(false, rules);
+    world.removed.insert("db".to_owned());
+    world.tick(&down(&["db", "cache"]), &Broken);
+    let labels = world.active.keys().map(|id| (id.labels.get(ALERT_NAME), id.labels.get("target")));
+    assert_eq!(labels.collect::<Vec<_>>(), [("Down", "cache"), ("Own", "db")]);
+}
+
+#[test]
+fn more_alerts_than_the_limit_are_an_error_and_resolve_nothing() {
+    let mut world = World::new(false, "{alert: Down, expr: up == 0}");
+    world.group.limit = Some(2);
+    world.tick(&down(&["a", "b"]), &Broken);
+    let outcome = world.tick(&down(&["b", "c", "d"]), &Broken);
+    assert!(outcome.errors[0].to_string().ends_with("Down: 3 alerts, and its group's `limit` is 2"));
+    assert!(outcome.changes.is_empty() && outcome.events.is_empty());
+    assert_eq!((world.active.len(), outcome.samples.len()), (2, 4));
+}
+
+#[test]
 fn every_shipped_rule_loads_and_says_what_it_must() {
     let groups = shipped();
     let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-    assert_eq!(names, ["targets", "postgres", "redis", "self"]);
+    let expected = [
+        "targets",
+        "services-mapped",
+        "services",
+        "gateway",
+        "certificates",
+        "postgres",
+        "redis",
+        "host",
+        "region",
+        "self",
+    ];
+    assert_eq!(names, expected);
     for rule in groups.iter().flat_map(|group| &group.rules) {
-        let text = |of: &[(String, Template)], name: &str| {
-            of.iter().find(|(found, _)| found == name).map(|(_, text)| text.text().to_owned()).unwrap_or_default()
-        };
-        let (severity, priority) = (text(&rule.labels, "severity"), text(&rule.labels, "priority"));
-        let critical = matches!(priority.as_str(), "P0" | "P1");
-        assert_eq!(severity, if critical { "critical" } else { "warning" }, "{}", rule.id);
-        assert!(matches!(text(&rule.labels, "source").as_str(), "documented" | "derived"), "{}", rule.id);
-        assert!(!text(&rule.annotations, "summary").is_empty(), "{}", rule.id);
-        assert!(text(&rule.annotations, "description").contains("$value"), "{}", rule.id);
+        if let RuleKind::Alerting(alerting) = &rule.kind {
+            says_what_it_must(rule, alerting);
+        }
     }
     assert!(groups.iter().all(|group| group.hold));
+}
+
+fn says_what_it_must(rule: &Rule, alerting: &AlertingRule) {
+    let text = |of: &[(String, Template)], name: &str| {
+        of.iter().find(|(found, _)| found == name).map(|(_, text)| text.text().to_owned()).unwrap_or_default()
+    };
+    let severity = match text(&alerting.labels, "priority").as_str() {
+        "P0" | "P1" => "critical",
+        "P2" | "P3" => "warning",
+        "none" => "none",
+        other => panic!("{}: priority {other:?}", rule.id),
+    };
+    assert_eq!(text(&alerting.labels, "severity"), severity, "{}", rule.id);
+    assert!(matches!(text(&alerting.labels, "source").as_str(), "documented" | "derived"), "{}", rule.id);
+    assert!(!text(&alerting.annotations, "summary").is_empty(), "{}", rule.id);
+    assert!(text(&alerting.annotations, "description").contains("$value"), "{}", rule.id);
+    let runbook = text(&alerting.annotations, "runbook_url");
+    assert_eq!(runbook, format!("docs/runbooks/{}.md", rule.name), "{}", rule.id);
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&runbook);
+    let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{runbook}: {error}"));
+    assert!(text.starts_with(&format!("# {}\n", rule.name)), "{runbook}");
 }
 
 proptest! {

@@ -16,12 +16,10 @@ use crate::alert::group::{Dispatcher, Notification};
 use crate::alert::route::{GroupBy, Route};
 use crate::alert::{Alert, AlertState, Event, Resolution};
 use crate::config::Alerting;
+use crate::notify::Delivery;
 use crate::notify::judge::Judgement;
 use crate::notify::outbox::delivery;
-use crate::notify::payload::payload;
 use crate::notify::queue::{Limits, Outcome, Queue, Work};
-use crate::notify::{Delivery, Receiver, webhook};
-use crate::secret::{Secret, SecretSource};
 use crate::state::rows::{LAST_ALIVE, RowKey, Rows};
 use crate::state::{Committed, Grace, Metrics, Op, State, format, samples};
 
@@ -64,14 +62,7 @@ fn alerting() -> Alerting {
         repeat_interval: Duration::from_secs(14_400),
         routes: vec![],
     };
-    let webhook = webhook::Settings {
-        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
-        send_resolved: true,
-        max_alerts: 0,
-        timeout: Duration::from_secs(10),
-        signing_secrets: vec![],
-    };
-    Alerting { route, receivers: vec![Receiver { name: "pager".into(), webhooks: vec![webhook] }] }
+    Alerting { route, receivers: vec![samples::receiver("pager")] }
 }
 
 impl Story {
@@ -87,7 +78,7 @@ impl Story {
             State::open(dir.path(), Metrics::default(), move || clock.load(Ordering::Relaxed)).unwrap();
         assert_eq!(loaded.lost, None);
         let mut queue = Queue::new(Limits::default(), vec![], vec![], 1);
-        queue.configure(&alerting().receivers);
+        queue.configure(&alerting().receivers, 0);
         let (model, delivered, snapshots) = Default::default();
         let dispatcher = Dispatcher::new(Some(&alerting()), vec![]).0;
         let mut story = Story { page_size, dir, state, now, dispatcher, queue, model, delivered, snapshots };
@@ -171,8 +162,9 @@ impl Story {
 
     fn prepare(&mut self, notification: &Notification) -> Delivery {
         let seq = self.queue.take_seq();
-        let body = payload(notification, true, 0, "http://127.0.0.1:7799").unwrap();
-        delivery(notification, 0, seq, format!("msg_{seq}"), body, self.time())
+        let endpoint = &samples::receiver("pager").endpoints[0];
+        let message = endpoint.settings.messages(notification, "http://127.0.0.1:7799").remove(0);
+        delivery(&notification.receiver, &endpoint.id, message, seq, format!("msg_{seq}"), self.time())
     }
 
     async fn fires(&mut self, service: &str) {
@@ -198,6 +190,7 @@ impl Story {
         let (delivery, outcome) = match work {
             Work::Attempt(delivery) => (delivery, Outcome::Judged(judgement)),
             Work::Abandon(delivery) => (delivery, Outcome::Abandoned),
+            other => panic!("{other:?}"),
         };
         if outcome == Outcome::Judged(Judgement::Done) && !delivery.resolve {
             self.delivered.insert((delivery.key.clone(), delivery.seq));

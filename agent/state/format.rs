@@ -12,8 +12,8 @@
 //! | `config` | the last good configuration, file by file, unexpanded | |
 //! | `meta` | names and values | `last_alive`: when the agent last ran, see [`crate::state::resume`] |
 //!
-//! `PRAGMA application_id` is 0x574b5354 ("WKST"), `PRAGMA user_version` the version of this layout, 1. A file with
-//! another id, a higher version or damage in it is set aside with its log: renamed, never deleted.
+//! `PRAGMA application_id` is 0x574b5354 ("WKST"), `PRAGMA user_version` the version of this layout, 2. A file of
+//! layout 1, where `endpoint` was a number, is brought up to date as it is opened. A file with another id, a higher version or damage in it is set aside with its log: renamed, never deleted.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -26,17 +26,32 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::sample::Timestamp;
-use crate::state::rows::{self, LAST_ALIVE, Op, Rows};
+use crate::state::rows::{self, LAST_ALIVE, Op, PLACED, Rows};
 
 pub const FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x574b_5354;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+/// What a file without a layout has.
+const FRESH: i32 = 0;
 
 /// How long another program's lock is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The statements of [`Op`], kept prepared.
 const STATEMENTS: usize = 24;
 
+const DELIVERIES: &str = "
+CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY NOT NULL, receiver TEXT NOT NULL, endpoint TEXT NOT NULL, key TEXT NOT NULL,
+    id TEXT NOT NULL, first INTEGER NOT NULL, resolve INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, last_error TEXT, payload TEXT NOT NULL
+) STRICT;
+";
+const REFUSED: &str = "
+CREATE TABLE refused (
+    receiver TEXT NOT NULL, endpoint TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (receiver, endpoint, key)
+) STRICT, WITHOUT ROWID;
+";
 const SCHEMA: &str = r#"
 CREATE TABLE alerts (
     file TEXT NOT NULL, "group" TEXT NOT NULL, rule TEXT NOT NULL, labels TEXT NOT NULL,
@@ -48,15 +63,6 @@ CREATE TABLE groups (
     key TEXT PRIMARY KEY NOT NULL, receiver TEXT NOT NULL, labels TEXT NOT NULL, timing TEXT NOT NULL,
     due INTEGER, flushed_at INTEGER, notified_at INTEGER, members TEXT NOT NULL
 ) STRICT;
-CREATE TABLE deliveries (
-    seq INTEGER PRIMARY KEY NOT NULL, receiver TEXT NOT NULL, webhook INTEGER NOT NULL, key TEXT NOT NULL,
-    id TEXT NOT NULL, first INTEGER NOT NULL, resolve INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
-    attempts INTEGER NOT NULL, last_error TEXT, payload TEXT NOT NULL
-) STRICT;
-CREATE TABLE refused (
-    receiver TEXT NOT NULL, webhook INTEGER NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (receiver, webhook, key)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE graces (
     target TEXT PRIMARY KEY NOT NULL, configured_at INTEGER NOT NULL, ended INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -113,16 +119,19 @@ pub fn open(path: &Path) -> Result<(Connection, Rows), Fault> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "cache_size", -256)?;
-    let fresh = is_fresh(&connection)?;
+    let layout = layout(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", 1024 * 1024, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 250, |_| Ok(()))?;
-    if fresh {
+    if layout == FRESH {
         create(&connection)?;
         sync_folder(path)?;
     }
     check(&connection)?;
+    if layout == 1 {
+        bring_up_to_date(&connection)?;
+    }
     let rows = Rows::read(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok((connection, rows))
@@ -139,11 +148,12 @@ pub fn read_only(path: &Path) -> Result<Rows, Fault> {
     };
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    if is_fresh(&connection)? {
+    let layout = layout(&connection)?;
+    if layout == FRESH {
         return Ok(Rows::default());
     }
     check(&connection)?;
-    Ok(Rows::read(&connection)?)
+    Ok(if layout == 1 { Rows::read_1(&connection)? } else { Rows::read(&connection)? })
 }
 
 /// Writes the operations and the time as one transaction: one write to the log, one fsync.
@@ -200,13 +210,14 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
-fn is_fresh(connection: &Connection) -> Result<bool, Fault> {
+/// The layout of a file that we may use.
+fn layout(connection: &Connection) -> Result<i32, Fault> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, version) {
-        (0, 0) if tables == 0 => Ok(true),
-        (APPLICATION_ID, VERSION) => Ok(false),
+        (0, 0) if tables == 0 => Ok(FRESH),
+        (APPLICATION_ID, known @ 1..=VERSION) => Ok(known),
         (APPLICATION_ID, newer) if newer > VERSION => Err(Fault::Unusable(format!(
             "it was written by a newer version (layout {newer}, this one knows {VERSION})"
         ))),
@@ -216,7 +227,25 @@ fn is_fresh(connection: &Connection) -> Result<bool, Fault> {
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        "BEGIN IMMEDIATE; {SCHEMA} {DELIVERIES} {REFUSED} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
+}
+
+/// From layout 1: endpoints were known by their place among the receiver's webhooks, which is all that there was.
+fn bring_up_to_date(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         ALTER TABLE deliveries RENAME TO deliveries_1;
+         ALTER TABLE refused RENAME TO refused_1;
+         {DELIVERIES} {REFUSED}
+         INSERT INTO deliveries (seq, receiver, endpoint, key, id, first, resolve, accepted_at, attempts, last_error, payload)
+             SELECT seq, receiver, {PLACED}, key, id, first, resolve, accepted_at, attempts, last_error, payload FROM deliveries_1;
+         INSERT INTO refused (receiver, endpoint, key, at, reason)
+             SELECT receiver, {PLACED}, key, at, reason FROM refused_1;
+         DROP TABLE deliveries_1;
+         DROP TABLE refused_1;
+         PRAGMA user_version = {VERSION};
+         COMMIT;"
     ))
 }
 

@@ -35,6 +35,8 @@ pub use crate::state::rows::{Grace, Op};
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the time is noted while timers run and nothing else is written.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// What is due within this time, in milliseconds, is a timer that runs.
+const SOON: i64 = 60_000;
 /// How often a write shows that the disk still takes one, while there is nothing else to write.
 const IDLE: Duration = Duration::from_secs(30);
 /// Commits that may be under way at once; more wait their turn.
@@ -133,6 +135,7 @@ pub struct State {
     jobs: SyncSender<Job>,
     places: Arc<Semaphore>,
     status: watch::Receiver<Status>,
+    durable: Gauge,
 }
 
 enum Job {
@@ -149,23 +152,34 @@ impl State {
         metrics: Metrics,
         now: impl Fn() -> Timestamp + Send + 'static,
     ) -> Result<(State, Loaded), OpenError> {
+        let durable = metrics.durable.clone();
         let (database, loaded) = Database::open(dir, metrics, Box::new(now))?;
         let (jobs, queue) = sync_channel(COMMITS);
         let (status, watched) = watch::channel(database.status());
         let thread = std::thread::Builder::new().name("state".to_owned());
         thread.spawn(move || serve(database, &queue, &status)).map_err(OpenError::Thread)?;
-        Ok((State { jobs, places: Arc::new(Semaphore::new(COMMITS)), status: watched }, loaded))
+        Ok((State { jobs, places: Arc::new(Semaphore::new(COMMITS)), status: watched, durable }, loaded))
     }
 
     /// Writes the operations as one transaction, or keeps them until the disk takes them.
     pub async fn commit(&self, ops: Vec<Op>) -> Result<Committed, Closed> {
-        self.ask(|done| Job::Commit { ops, done }).await
+        let committed = self.ask(|done| Job::Commit { ops, done }).await;
+        if committed.is_err() {
+            self.durable.set(0);
+        }
+        committed
     }
 
     /// Writes what is left if the disk takes it, and closes the file. Later commits are an error.
     pub async fn stop(&self) {
         // An error says that it has stopped already.
         let _ = self.ask(|done| Job::Stop { done }).await;
+    }
+
+    /// Whether no commit is under way, for tests that move the time only then.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.places.available_permits() == COMMITS
     }
 
     /// How the state is, now and on each change.
@@ -434,9 +448,13 @@ impl Database {
     /// For how long the thread waits before it writes of its own accord.
     fn patience(&self) -> Duration {
         let Some(connection) = self.connection.as_ref().filter(|_| self.backlog.is_empty()) else { return RETRY };
-        let sql = "SELECT EXISTS (SELECT 1 FROM alerts) OR EXISTS (SELECT 1 FROM groups) \
+        // An alert that only fires has no timer, and of one that ends in hours half a minute does not matter.
+        let sql = "SELECT EXISTS (SELECT 1 FROM alerts \
+                WHERE state = 'pending' OR keep_firing_since IS NOT NULL OR held_since IS NOT NULL) \
+            OR EXISTS (SELECT 1 FROM groups WHERE due < ?1) \
             OR EXISTS (SELECT 1 FROM graces WHERE ended = 0)";
-        let timers = connection.prepare_cached(sql).and_then(|mut any| any.query_row([], |row| row.get(0)));
+        let soon = (self.now)() + SOON;
+        let timers = connection.prepare_cached(sql).and_then(|mut any| any.query_row([soon], |row| row.get(0)));
         if timers.unwrap_or(true) { HEARTBEAT } else { IDLE }
     }
 

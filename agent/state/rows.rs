@@ -14,6 +14,9 @@ use crate::sample::{Labels, Timestamp};
 /// When this was last known to run: [`crate::state::resume`] moves timers by the time since.
 pub const LAST_ALIVE: &str = "last_alive";
 
+/// The endpoint of a row of layout 1, which knew its place among the webhooks only, as an SQL expression.
+pub const PLACED: &str = "'webhook/#' || webhook";
+
 /// One row as it shall be. Doing an operation twice is doing it once, and the latest for a row wins, so that what
 /// could not be written may be kept by row and written later.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,10 +35,15 @@ pub enum Op {
         attempts: u32,
         last_error: String,
     },
+    /// A delivery that stays goes to another endpoint. Nothing where it is gone: it must not come back.
+    MoveDelivery {
+        seq: i64,
+        endpoint: String,
+    },
     PutRefused(Refused),
     DeleteRefused {
         receiver: String,
-        webhook: u32,
+        endpoint: String,
         key: String,
     },
     PutGrace(Grace),
@@ -65,7 +73,8 @@ pub enum RowKey {
     Group(String),
     Delivery(i64),
     Attempts(i64),
-    Refused(String, u32, String),
+    Place(i64),
+    Refused(String, String, String),
     Grace(String),
     Meta(String),
     Config,
@@ -94,8 +103,9 @@ impl Op {
             Op::PutDelivery(delivery) => RowKey::Delivery(delivery.seq),
             Op::DeleteDelivery(seq) => RowKey::Delivery(*seq),
             Op::Attempted { seq, .. } => RowKey::Attempts(*seq),
-            Op::PutRefused(refused) => refused_row(&refused.receiver, refused.webhook, &refused.key),
-            Op::DeleteRefused { receiver, webhook, key } => refused_row(receiver, *webhook, key),
+            Op::MoveDelivery { seq, .. } => RowKey::Place(*seq),
+            Op::PutRefused(refused) => refused_row(&refused.receiver, &refused.endpoint, &refused.key),
+            Op::DeleteRefused { receiver, endpoint, key } => refused_row(receiver, endpoint, key),
             Op::PutGrace(grace) => RowKey::Grace(grace.target.clone()),
             Op::DeleteGrace(target) => RowKey::Grace(target.clone()),
             Op::PutMeta { name, .. } => RowKey::Meta(name.clone()),
@@ -117,10 +127,13 @@ impl Op {
                 let sql = "UPDATE deliveries SET attempts = ?2, last_error = ?3 WHERE seq = ?1";
                 run(to, sql, params![seq, attempts, last_error])
             }
+            Op::MoveDelivery { seq, endpoint } => {
+                run(to, "UPDATE deliveries SET endpoint = ?2 WHERE seq = ?1", params![seq, endpoint])
+            }
             Op::PutRefused(refused) => put_refused(to, refused),
-            Op::DeleteRefused { receiver, webhook, key } => {
-                let sql = "DELETE FROM refused WHERE receiver = ?1 AND webhook = ?2 AND key = ?3";
-                run(to, sql, params![receiver, webhook, key])
+            Op::DeleteRefused { receiver, endpoint, key } => {
+                let sql = "DELETE FROM refused WHERE receiver = ?1 AND endpoint = ?2 AND key = ?3";
+                run(to, sql, params![receiver, endpoint, key])
             }
             Op::PutGrace(Grace { target, configured_at, ended }) => {
                 let sql = "INSERT OR REPLACE INTO graces (target, configured_at, ended) VALUES (?1, ?2, ?3)";
@@ -137,11 +150,26 @@ impl Op {
 impl Rows {
     /// Reads everything. A row that cannot be understood is an error: such a file is set aside whole.
     pub fn read(from: &Connection) -> rusqlite::Result<Self> {
+        Self::read_with(
+            from,
+            "SELECT * FROM deliveries ORDER BY seq",
+            "SELECT * FROM refused ORDER BY receiver, endpoint, key",
+        )
+    }
+
+    /// As [`Rows::read`], from a file of layout 1 that cannot be brought up to date.
+    pub fn read_1(from: &Connection) -> rusqlite::Result<Self> {
+        let deliveries = format!("SELECT *, {PLACED} AS endpoint FROM deliveries ORDER BY seq");
+        let refused = format!("SELECT *, {PLACED} AS endpoint FROM refused ORDER BY receiver, webhook, key");
+        Self::read_with(from, &deliveries, &refused)
+    }
+
+    fn read_with(from: &Connection, deliveries: &str, refusals: &str) -> rusqlite::Result<Self> {
         Ok(Rows {
             alerts: all(from, "SELECT * FROM alerts ORDER BY file, \"group\", rule, labels", alert)?,
             groups: all(from, "SELECT * FROM groups ORDER BY key", group)?,
-            deliveries: all(from, "SELECT * FROM deliveries ORDER BY seq", delivery)?,
-            refused: all(from, "SELECT * FROM refused ORDER BY receiver, webhook, key", refused)?,
+            deliveries: all(from, deliveries, delivery)?,
+            refused: all(from, refusals, refused)?,
             graces: all(from, "SELECT * FROM graces ORDER BY target", grace)?,
             meta: all(from, "SELECT name, value FROM meta", pair)?.into_iter().collect(),
             config: all(from, "SELECT path, text FROM config ORDER BY position", pair)?,
@@ -172,8 +200,8 @@ pub fn put_meta(to: &Connection, name: &str, value: &str) -> rusqlite::Result<()
     run(to, "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)", params![name, value])
 }
 
-fn refused_row(receiver: &str, webhook: u32, key: &str) -> RowKey {
-    RowKey::Refused(receiver.to_owned(), webhook, key.to_owned())
+fn refused_row(receiver: &str, endpoint: &str, key: &str) -> RowKey {
+    RowKey::Refused(receiver.to_owned(), endpoint.to_owned(), key.to_owned())
 }
 
 fn run(to: &Connection, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
@@ -243,19 +271,19 @@ fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
 }
 
 fn put_delivery(to: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO deliveries (seq, receiver, webhook, key, id, first, resolve, accepted_at, \
+    let sql = "INSERT OR REPLACE INTO deliveries (seq, receiver, endpoint, key, id, first, resolve, accepted_at, \
         attempts, last_error, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let Delivery { seq, receiver, webhook, key, id, first, resolve, accepted_at, attempts, last_error, payload } =
+    let Delivery { seq, receiver, endpoint, key, id, first, resolve, accepted_at, attempts, last_error, payload } =
         delivery;
     let payload = str::from_utf8(payload).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    run(to, sql, params![seq, receiver, webhook, key, id, first, resolve, accepted_at, attempts, last_error, payload])
+    run(to, sql, params![seq, receiver, endpoint, key, id, first, resolve, accepted_at, attempts, last_error, payload])
 }
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         seq: row.get("seq")?,
         receiver: row.get("receiver")?,
-        webhook: row.get("webhook")?,
+        endpoint: row.get("endpoint")?,
         key: row.get("key")?,
         id: row.get("id")?,
         first: row.get("first")?,
@@ -268,15 +296,15 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 }
 
 fn put_refused(to: &Connection, refused: &Refused) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO refused (receiver, webhook, key, at, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let Refused { receiver, webhook, key, at, reason } = refused;
-    run(to, sql, params![receiver, webhook, key, at, reason])
+    let sql = "INSERT OR REPLACE INTO refused (receiver, endpoint, key, at, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let Refused { receiver, endpoint, key, at, reason } = refused;
+    run(to, sql, params![receiver, endpoint, key, at, reason])
 }
 
 fn refused(row: &Row<'_>) -> rusqlite::Result<Refused> {
     Ok(Refused {
         receiver: row.get("receiver")?,
-        webhook: row.get("webhook")?,
+        endpoint: row.get("endpoint")?,
         key: row.get("key")?,
         at: row.get("at")?,
         reason: row.get("reason")?,

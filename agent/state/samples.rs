@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::alert::group::{Group, Member, Timing, key};
 use crate::alert::{Alert, AlertId, AlertState};
-use crate::notify::Delivery;
+use crate::notify::{Delivery, Receiver, Settings, webhook};
 use crate::sample::{Labels, Timestamp};
+use crate::secret::{Secret, SecretSource};
 
 pub fn alert(service: &str, starts_at: Timestamp) -> Alert {
     let labels = Labels::new([("alertname", "ServiceDown"), ("service", service), ("severity", "critical")]);
@@ -36,11 +37,26 @@ pub fn group(receiver: &str, alerts: Vec<Alert>) -> Group {
     }
 }
 
+/// A receiver of one webhook.
+pub fn receiver(name: &str) -> Receiver {
+    Receiver::new(name, vec![webhook(true)])
+}
+
+pub fn webhook(send_resolved: bool) -> Settings {
+    Settings::Webhook(webhook::Settings {
+        url: SecretSource::Value(Secret::new("http://127.0.0.1/")),
+        send_resolved,
+        max_alerts: 0,
+        timeout: std::time::Duration::from_secs(10),
+        signing_secrets: vec![],
+    })
+}
+
 pub fn delivery(seq: i64, key: &str, resolve: bool) -> Delivery {
     Delivery {
         seq,
         receiver: "pager".into(),
-        webhook: 0,
+        endpoint: receiver("pager").endpoints[0].id.clone(),
         key: key.to_owned(),
         id: format!("msg_{seq}"),
         first: !resolve,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
+use crate::alert::{Alert, AlertState};
 use crate::notify::Refused;
 
 /// A state folder and a clock.
@@ -41,7 +42,13 @@ impl Bench {
 fn everything() -> Vec<Op> {
     let mut pending = samples::alert("cache", 0);
     (pending.state, pending.starts_at) = (crate::alert::AlertState::Pending, None);
-    let refused = Refused { receiver: "chat".into(), webhook: 1, key: "k".into(), at: 5, reason: "status 400".into() };
+    let refused = Refused {
+        receiver: "chat".into(),
+        endpoint: "webhook/1".into(),
+        key: "k".into(),
+        at: 5,
+        reason: "status 400".into(),
+    };
     vec![
         Op::PutAlert(samples::alert("db", 900_000)),
         Op::PutAlert(pending),
@@ -49,6 +56,8 @@ fn everything() -> Vec<Op> {
         Op::PutDelivery(samples::delivery(1, "pager:{}", false)),
         Op::PutDelivery(samples::delivery(2, "pager:{}", true)),
         Op::Attempted { seq: 2, attempts: 3, last_error: "status 503".into() },
+        Op::MoveDelivery { seq: 2, endpoint: "webhook/other".into() },
+        Op::MoveDelivery { seq: 3, endpoint: "webhook/other".into() },
         Op::PutRefused(refused),
         Op::PutGrace(Grace { target: "db".into(), configured_at: 1, ended: true }),
         Op::PutMeta { name: "n".into(), value: "v".into() },
@@ -77,6 +86,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     assert_eq!(rows.groups[0].members[0].alert.id, samples::alert("db", 0).id);
     assert_eq!(rows.deliveries[0], samples::delivery(1, "pager:{}", false));
     assert_eq!((rows.deliveries[1].attempts, rows.deliveries[1].last_error.as_deref()), (3, Some("status 503")));
+    assert_eq!((rows.deliveries.len(), rows.deliveries[1].endpoint.as_str()), (2, "webhook/other"));
     assert_eq!((rows.refused.len(), rows.graces.len(), rows.meta["n"].as_str()), (1, 1, "v"));
     assert_eq!(rows.config[0], ("/etc/w.yml".to_owned(), "listen: ${L}\n".to_owned()));
 }
@@ -94,7 +104,7 @@ async fn every_row_can_be_deleted_and_deleting_twice_is_deleting_once() {
         Op::DeleteGroup("pager:{}".into()),
         Op::DeleteDelivery(1),
         Op::DeleteDelivery(2),
-        Op::DeleteRefused { receiver: "chat".into(), webhook: 1, key: "k".into() },
+        Op::DeleteRefused { receiver: "chat".into(), endpoint: "webhook/1".into(), key: "k".into() },
         Op::DeleteGrace("db".into()),
         Op::DeleteMeta("n".into()),
         Op::PutConfig(vec![]),
@@ -174,7 +184,7 @@ fn a_file_that_is_not_ours_to_use_is_set_aside_and_the_watch_starts() {
     starts_over(|file| std::fs::write(file, [7; 100_000]).unwrap(), "file is not a database");
     let sql = |sql: &'static str| move |file: &Path| Connection::open(file).unwrap().execute_batch(sql).unwrap();
     starts_over(sql("PRAGMA application_id = 7"), "another application");
-    starts_over(sql("PRAGMA user_version = 2"), "newer version");
+    starts_over(sql("PRAGMA user_version = 3"), "newer version");
     starts_over(sql("UPDATE groups SET members = '{'"), "expected a sequence");
     starts_over(sql("DROP TABLE refused"), "no such table");
     let torn = |file: &Path| {
@@ -400,9 +410,23 @@ fn the_time_is_noted_only_while_something_depends_on_it() {
     let bench = Bench::new();
     let (mut database, _) = bench.database();
     assert_eq!(database.patience(), IDLE);
-    database.write(vec![Op::PutAlert(samples::alert("db", 0))]);
-    assert_eq!(database.patience(), HEARTBEAT);
-    database.write(vec![Op::DeleteAlert(samples::alert("db", 0).id)]);
+    let firing = samples::alert("db", 0);
+    database.write(vec![Op::PutAlert(firing.clone())]);
+    assert_eq!(database.patience(), IDLE, "it waits for nothing");
+    let pending = Alert { state: AlertState::Pending, starts_at: None, ..firing.clone() };
+    let kept = Alert { keep_firing_since: Some(1), ..firing.clone() };
+    for waiting in [pending, kept, Alert { held_since: Some(1), ..firing.clone() }] {
+        database.write(vec![Op::PutAlert(waiting)]);
+        assert_eq!(database.patience(), HEARTBEAT);
+    }
+    database.write(vec![Op::DeleteAlert(firing.id.clone())]);
+    let mut group = samples::group("pager", vec![firing]);
+    for (due, patience) in [((database.now)() + 4 * 3_600_000, IDLE), ((database.now)() + 30_000, HEARTBEAT)] {
+        group.due = Some(due);
+        database.write(vec![Op::PutGroup(group.clone())]);
+        assert_eq!(database.patience(), patience);
+    }
+    database.write(vec![Op::DeleteGroup(group.key)]);
     assert_eq!(database.patience(), IDLE);
 }
 
@@ -418,4 +442,41 @@ fn the_cache_stays_small_and_every_commit_is_synced() {
     assert_eq!(pragma("journal_mode"), r#"Text("wal")"#);
     assert_eq!(pragma("locking_mode"), r#"Text("exclusive")"#);
     assert_eq!(pragma("cache_size"), "Integer(-256)");
+}
+
+/// Makes the tables of deliveries and refused keys those of layout 1, with a row in each.
+const LAYOUT_1: &str = r#"
+    DROP TABLE deliveries; DROP TABLE refused;
+    CREATE TABLE deliveries (
+        seq INTEGER PRIMARY KEY NOT NULL, receiver TEXT NOT NULL, webhook INTEGER NOT NULL, key TEXT NOT NULL,
+        id TEXT NOT NULL, first INTEGER NOT NULL, resolve INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL, last_error TEXT, payload TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE refused (
+        receiver TEXT NOT NULL, webhook INTEGER NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (receiver, webhook, key)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO deliveries VALUES (7, 'pager', 1, 'k', 'msg_7', 1, 0, 5, 3, 'status 503', '{}');
+    INSERT INTO refused VALUES ('pager', 2, 'l', 6, 'status 400');
+    PRAGMA user_version = 1;
+"#;
+
+#[test]
+fn a_file_of_the_first_layout_is_brought_up_to_date_with_what_waits_in_it() {
+    let bench = Bench::new();
+    let (mut database, _) = bench.database();
+    assert!(database.write(vec![Op::PutAlert(samples::alert("db", 0))]));
+    drop(database);
+    Connection::open(bench.file()).unwrap().execute_batch(LAYOUT_1).unwrap();
+    let read_only = format::read_only(&bench.file()).unwrap();
+    for restart in 0..2 {
+        let (database, loaded) = bench.database();
+        assert_eq!(loaded.lost, None);
+        let delivery = &loaded.rows.deliveries[0];
+        let place = (delivery.seq, delivery.endpoint.as_str(), delivery.attempts, &*delivery.payload);
+        assert_eq!(place, (7, "webhook/#1", 3, &b"{}"[..]), "after {restart} restarts");
+        assert_eq!((loaded.rows.refused[0].endpoint.as_str(), loaded.rows.alerts.len()), ("webhook/#2", 1));
+        assert_eq!((&read_only.deliveries, &read_only.refused), (&loaded.rows.deliveries, &loaded.rows.refused));
+        drop(database);
+    }
 }

@@ -165,23 +165,38 @@ impl Store {
 
     /// Appends one report and returns how many of its values were written. `complete` says that what is not in it is
     /// gone; where the look failed it is unknown. A report that is not newer than the last one is dropped and counted.
-    /// What is older than the window, counted from `at`, is forgotten; a live source's series that are unknown keep
-    /// their last real value.
+    /// What is older than the window, counted from `at`, is forgotten. While looks fail, the window before the last
+    /// complete report stays, so that what is unknown can be held with its past.
     pub fn append(&mut self, source: SourceId, at: Timestamp, complete: bool, row: &[(SeriesId, f64)]) -> usize {
-        let oldest = self.oldest(at);
+        let (oldest, window) = (self.oldest(at), millis(self.limits.window));
         let Some(stream) = self.sources.get_mut(source.0).filter(|stream| stream.accepts(at)) else {
             self.dropped.out_of_order += row.len() as u64;
             return 0;
         };
-        let number = stream.push(at, complete, oldest);
+        let number = stream.push(at, complete, window);
         let base = stream.base();
         let all = stream.series.len();
         let written = row.iter().filter(|(id, value)| self.write(source, *id, number, base, *value)).count();
         if written < all {
             self.forget(source, |series, stream| series.end() <= base && has_ended(series, stream));
         }
+        if !complete {
+            self.shorten_outage(source, oldest);
+        }
         self.expire(oldest);
         written
+    }
+
+    /// How far back rows are kept, from the next report of each source on.
+    pub fn set_window(&mut self, window: Duration) {
+        self.limits.window = window;
+    }
+
+    /// How many series the source may have from now on. What it has more stays as long as it is reported.
+    pub fn set_max_series(&mut self, source: SourceId, max_series: usize) {
+        if let Some(stream) = self.sources.get_mut(source.0) {
+            stream.max_series = max_series;
+        }
     }
 
     /// Ends every series of the source at `at`: its target was removed. What it held stays in the window; what it did
@@ -201,7 +216,9 @@ impl Store {
     }
 
     /// As [`Store::current`], except that nothing is lost by not knowing: where a live source's newest row is
-    /// incomplete, or older than the lookback, its series keep their last real value.
+    /// incomplete, or older than the lookback, its series keep their last real value. In a range their points are moved
+    /// so that the last one stands at the newest row (at the end of the range where that row is older than the
+    /// lookback): the rate of what is unknown is its last rate.
     pub fn held(&self) -> View<'_> {
         View::new(self, true)
     }
@@ -320,6 +337,22 @@ impl Store {
         self.remove_series(&keys);
         if let Some(stream) = self.sources.get_mut(source.0) {
             stream.series.retain(|key| self.series.contains(*key));
+        }
+    }
+
+    /// Leaves out the rows of a long outage that nothing looks back to: those between the last complete one, with the
+    /// window before it, and the present window. The last value of a series stays, and what stands before it.
+    fn shorten_outage(&mut self, source: SourceId, oldest: Timestamp) {
+        let Some(stream) = self.sources.get_mut(source.0) else { return };
+        let Some(idle) = stream.idle(oldest) else { return };
+        let ends = stream.series.iter().filter_map(|key| self.series.get(*key).map(Series::end));
+        let last = ends.filter(|end| *end <= idle.end).max().unwrap_or(0);
+        let idle = last.max(idle.start)..idle.end;
+        stream.cut(&idle);
+        for key in &stream.series {
+            if let Some(series) = self.series.get_mut(*key) {
+                series.cut(&idle);
+            }
         }
     }
 

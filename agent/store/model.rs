@@ -1,4 +1,6 @@
-//! The store against a plain model: label sets with lists of points, staleness written out as marks.
+//! The store against a plain model: label sets with lists of points, staleness written out as marks, and nothing ever
+//! forgotten. They are compared where the store promises to remember: within the window for what is current, at the
+//! present for what is held.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +9,7 @@ use proptest::sample::subsequence;
 
 use super::*;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::Select;
+use crate::promql::{self, Select};
 use crate::sample::{is_stale, stale_marker};
 
 const WINDOW: i64 = 50;
@@ -20,6 +22,7 @@ enum Step {
     Report { source: usize, after: i64, complete: bool, row: Vec<(usize, f64)> },
     Remove { source: usize, after: i64 },
     Look { before: i64, lookback: i64 },
+    Window(i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -37,12 +40,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let after = prop_oneof![8 => 1..12_i64, 1 => -3..=0_i64, 1 => 40..120_i64];
     let step = prop_oneof![
         1 => Just(Step::Add),
-        8 => (source.clone(), after, prop::bool::weighted(0.6), row)
+        8 => (source.clone(), after, prop::bool::weighted(0.3), row)
             .prop_map(|(source, after, complete, row)| Step::Report { source, after, complete, row }),
         1 => (source, 0..20_i64).prop_map(|(source, after)| Step::Remove { source, after }),
-        4 => (-5..80_i64, 1..60_i64).prop_map(|(before, lookback)| Step::Look { before, lookback }),
+        4 => (-5..WINDOW, 1..WINDOW).prop_map(|(before, lookback)| Step::Look { before, lookback }),
+        1 => (10..=WINDOW).prop_map(Step::Window),
     ];
-    prop::collection::vec(step, 1..80)
+    prop::collection::vec(step, 1..200)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +66,7 @@ struct Point {
 #[derive(Debug, Default)]
 struct ModelSource {
     times: Vec<Timestamp>,
+    complete_at: Timestamp,
     ended: Option<Timestamp>,
     floor: Timestamp,
 }
@@ -89,13 +94,16 @@ impl Model {
     fn accepts(&self, source: usize, at: Timestamp, row: &[(usize, f64)]) -> bool {
         let stream = &self.sources[source];
         let in_order = stream.times.last().is_none_or(|newest| at > *newest);
-        let ended = |set| self.owner(set).and_then(|owner| self.sources[owner].ended);
-        let follows = row.iter().filter_map(|(set, _)| ended(*set)).all(|ended| at >= ended);
+        let last = |set| self.points.get(set).and_then(|points| points.last());
+        let follows = row.iter().filter_map(|(set, _)| last(set)).all(|last| at >= last.at);
         stream.ended.is_none() && at >= stream.floor && in_order && follows
     }
 
     fn report(&mut self, source: usize, at: Timestamp, complete: bool, row: &[(usize, f64)]) {
         self.sources[source].times.push(at);
+        if complete {
+            self.sources[source].complete_at = at;
+        }
         let missing = if complete { Mark::Gone } else { Mark::Unknown };
         for (set, points) in &mut self.points {
             let Some(last) = points.last().filter(|last| last.source == source) else { continue };
@@ -107,7 +115,6 @@ impl Model {
         for (set, value) in row {
             self.points.entry(*set).or_default().push(Point { at, source, mark: Mark::Value(*value) });
         }
-        self.forget_old(source, at - WINDOW);
     }
 
     fn remove(&mut self, source: usize, at: Timestamp) {
@@ -122,37 +129,54 @@ impl Model {
                 points.push(Point { at: ended, source, mark: Mark::Gone });
             }
         }
-        self.forget_ended(at - WINDOW);
     }
 
-    fn forget_old(&mut self, source: usize, oldest: Timestamp) {
-        self.sources[source].times.retain(|at| *at >= oldest);
-        for points in self.points.values_mut() {
-            let kept = held_from(points);
-            let mut index = 0;
-            points.retain(|point| {
-                index += 1;
-                point.source != source || point.at >= oldest || index > kept
-            });
-            let holds = points.iter().any(|point| point.source == source && matches!(point.mark, Mark::Value(_)));
-            points.retain(|point| point.source != source || holds);
-        }
-        self.points.retain(|_, points| !points.is_empty());
-        self.forget_ended(oldest);
+    /// Whether a live source may have forgotten the label set: it is over, and nothing of it is in the window.
+    fn is_forgettable(&self, set: usize, oldest: Timestamp) -> bool {
+        let points = &self.points[&set];
+        let over = match points.last().unwrap().mark {
+            Mark::Gone => true,
+            Mark::Value(value) => is_stale(value),
+            Mark::Unknown => matches!(points[points.len() - 2].mark, Mark::Value(value) if is_stale(value)),
+        };
+        over && points.iter().all(|point| !matches!(point.mark, Mark::Value(_)) || point.at < oldest)
     }
 
-    fn forget_ended(&mut self, oldest: Timestamp) {
-        let sources = &self.sources;
-        let gone = |source: usize| sources[source].ended.is_some_and(|ended| ended < oldest);
-        self.points.values_mut().for_each(|points| points.retain(|point| !gone(point.source)));
-        self.points.retain(|_, points| !points.is_empty());
+    /// The last real value that is held at the present: its source and time.
+    fn held(&self, set: usize) -> Option<Point> {
+        let points = self.points.get(&set)?;
+        let last = match points.as_slice() {
+            [.., value, Point { mark: Mark::Unknown, .. }] | [.., value] => *value,
+            [] => return None,
+        };
+        matches!(last.mark, Mark::Value(value) if !is_stale(value)).then_some(last)
+    }
+
+    /// The points with `after < t <= until`, those of what is held moved to where its source last reported.
+    fn range(&self, set: usize, after: Timestamp, until: Timestamp, held: bool) -> Vec<(Timestamp, u64)> {
+        let held = self.held(set).filter(|_| held);
+        let shift = held.map_or(0, |last| self.sources[last.source].times.last().unwrap() - last.at);
+        let shown = |point: &Point| {
+            let Mark::Value(value) = point.mark else { return None };
+            let own = held.is_some_and(|last| last.source == point.source);
+            let at = if own { point.at + shift } else { point.at };
+            (after < at && at <= until && !is_stale(value)).then_some((at, value.to_bits()))
+        };
+        self.points.get(&set).into_iter().flatten().filter_map(shown).collect()
+    }
+
+    /// Whether all of what is held was last seen by a good look: of a failed one only the last value is promised.
+    fn is_held_with_its_past(&self, set: usize) -> bool {
+        self.held(set).is_none_or(|last| {
+            let source = &self.sources[last.source];
+            source.times.last() == Some(&last.at) || last.at <= source.complete_at
+        })
     }
 
     fn look(&self, set: usize, at: Timestamp, lookback: Option<i64>) -> Option<u64> {
         let points = self.points.get(&set)?;
         let until = points.iter().rposition(|point| point.at <= at)?;
         let point = points[until];
-        let seen = self.sources[point.source].times.iter().any(|time| *time <= at);
         let value = match (point.mark, lookback) {
             (Mark::Value(value), Some(lookback)) if point.at > at - lookback => value,
             (Mark::Value(value), None) => value,
@@ -162,17 +186,7 @@ impl Model {
             },
             _ => return None,
         };
-        Some(value.to_bits()).filter(|_| seen && !is_stale(value))
-    }
-}
-
-/// How many points at the front are of no use to a series whose present state is unknown: all before its last value.
-fn held_from(points: &[Point]) -> usize {
-    match points {
-        [.., Point { mark: Mark::Value(value), .. }, Point { mark: Mark::Unknown, .. }] if !is_stale(*value) => {
-            points.len() - 2
-        }
-        _ => points.len(),
+        Some(value.to_bits()).filter(|_| !is_stale(value))
     }
 }
 
@@ -199,11 +213,24 @@ fn seen(view: View<'_>, matchers: &[Matcher], at: Timestamp, lookback: i64) -> B
     seen
 }
 
+fn seen_between(view: View<'_>, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Ranges {
+    let series = view.range(matchers, after, until);
+    let count = series.len();
+    let bits = |series: promql::Series| series.points.iter().map(|point| (point.at, point.value.to_bits())).collect();
+    let seen: Ranges = series.into_iter().map(|series| (series.labels.clone(), bits(series))).collect();
+    assert_eq!(seen.len(), count, "a label set stands twice");
+    seen
+}
+
+type Ranges = BTreeMap<Labels, Vec<(Timestamp, u64)>>;
+
 struct Both {
     store: Store,
     ids: Vec<SourceId>,
     model: Model,
     now: Timestamp,
+    /// The smallest so far.
+    window: i64,
     selections: Vec<(Vec<Matcher>, Vec<usize>)>,
 }
 
@@ -211,7 +238,7 @@ impl Both {
     fn new() -> Self {
         let limits = StoreLimits { series: 1_000, window: Duration::from_millis(WINDOW.unsigned_abs()) };
         let (store, model) = (Store::new(limits), Model::default());
-        Both { store, ids: Vec::new(), model, now: 1_000, selections: selections() }
+        Both { store, ids: Vec::new(), model, now: 1_000, window: WINDOW, selections: selections() }
     }
 
     fn step(&mut self, step: &Step) {
@@ -220,7 +247,15 @@ impl Both {
             Step::Report { source, after, complete, row } => self.report(*source, *after, *complete, row),
             Step::Remove { source, after } => self.remove(*source, *after),
             Step::Look { before, lookback } => self.compare(self.now - before, *lookback),
+            // Smaller at once, larger only from then on.
+            Step::Window(window) => self.set_window(*window),
         }
+    }
+
+    fn set_window(&mut self, window: i64) {
+        self.store.set_window(Duration::from_millis(window.unsigned_abs()));
+        // What a smaller window has forgotten does not come back: only its smallest is relied upon.
+        self.window = self.window.min(window);
     }
 
     fn add(&mut self) {
@@ -237,9 +272,10 @@ impl Both {
         let mut stored = Vec::new();
         let mut modelled = Vec::new();
         for (set, value) in row {
-            let claimed = self.model.claim(source, *set);
             let series = self.store.series(self.ids[source], &labels(*set));
-            assert_eq!(series.is_ok(), claimed, "{series:?}");
+            let claimed = self.model.claim(source, *set);
+            let forgotten = || self.model.is_forgettable(*set, self.now.max(at) - self.window);
+            assert!(series.is_ok() == claimed || series.is_ok() && forgotten(), "{series:?}");
             if let Ok(series) = series {
                 stored.push((series, *value));
                 modelled.push((*set, *value));
@@ -257,16 +293,44 @@ impl Both {
         self.now = self.now.max(self.now + after);
     }
 
+    /// What is current at `at`, over the lookback as an instant and as a range, where that is within the window; and
+    /// what is held, where `at` is the present.
     fn compare(&self, at: Timestamp, lookback: i64) {
-        let expected = |sets: &[usize], lookback| -> BTreeMap<Labels, u64> {
-            sets.iter().filter_map(|set| Some((labels(*set), self.model.look(*set, at, lookback)?))).collect()
-        };
         for (matchers, sets) in &self.selections {
-            let current = seen(self.store.current(), matchers, at, lookback);
-            assert_eq!(current, expected(sets, Some(lookback)), "current at {at}");
-            let held = seen(self.store.held(), matchers, at, lookback);
-            assert_eq!(held, expected(sets, None), "held at {at}");
+            if at - lookback >= self.now - self.window {
+                self.compare_current(matchers, sets, at, lookback);
+            }
+            if at >= self.now && lookback <= self.window {
+                self.compare_held(matchers, sets, at, lookback);
+            }
         }
+    }
+
+    fn compare_current(&self, matchers: &[Matcher], sets: &[usize], at: Timestamp, lookback: i64) {
+        let current = seen(self.store.current(), matchers, at, lookback);
+        assert_eq!(current, self.expected(sets, at, Some(lookback)), "current at {at}");
+        let range = seen_between(self.store.current(), matchers, at - lookback, at);
+        let expected = sets.iter().map(|set| (labels(*set), self.model.range(*set, at - lookback, at, false)));
+        assert_eq!(range, expected.filter(|(_, points)| !points.is_empty()).collect(), "current up to {at}");
+    }
+
+    fn compare_held(&self, matchers: &[Matcher], sets: &[usize], at: Timestamp, lookback: i64) {
+        let held = seen(self.store.held(), matchers, at, lookback);
+        assert_eq!(held, self.expected(sets, at, None), "held at {at}");
+        let range = seen_between(self.store.held(), matchers, at - lookback, at);
+        for set in sets {
+            let mut points = range.get(&labels(*set)).cloned().unwrap_or_default();
+            let mut expected = self.model.range(*set, at - lookback, at, true);
+            if !self.model.is_held_with_its_past(*set) {
+                points.drain(..points.len().saturating_sub(1));
+                expected.drain(..expected.len().saturating_sub(1));
+            }
+            assert_eq!(points, expected, "held up to {at}");
+        }
+    }
+
+    fn expected(&self, sets: &[usize], at: Timestamp, lookback: Option<i64>) -> BTreeMap<Labels, u64> {
+        sets.iter().filter_map(|set| Some((labels(*set), self.model.look(*set, at, lookback)?))).collect()
     }
 }
 
@@ -280,8 +344,9 @@ proptest! {
         for step in &steps {
             both.step(step);
         }
-        for before in -5..80 {
+        for before in -5..WINDOW {
             both.compare(both.now - before, 10);
+            both.compare(both.now - before, 49);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One series: its labels and its values, aligned with its source's rows.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::sample::{Labels, is_stale};
 
@@ -44,14 +45,33 @@ impl Series {
             self.values.clear();
             self.first_row = row;
         }
-        while self.first_row < base {
+        let gone = self.first_row..base;
+        for _ in gone.clone() {
             self.values.pop_front();
             self.first_row += 1;
+        }
+        // After an outage, or where less is kept now.
+        if gone.count() > self.values.len() {
+            self.values.shrink_to(self.values.len() + self.values.len() / 4 + 4);
         }
         while self.end() < row {
             self.push_back(f64::from_bits(ABSENT_BITS));
         }
         self.push_back(if is_absent(value) { f64::NAN } else { value });
+    }
+
+    /// Leaves rows out: those after them get their numbers. A last value is in none of them.
+    pub fn cut(&mut self, rows: &Range<u64>) {
+        if self.end() <= rows.start {
+            return;
+        }
+        let index = |row: u64| usize::try_from(row.saturating_sub(self.first_row)).unwrap_or(usize::MAX);
+        let (from, to) = (index(rows.start), index(rows.end).min(self.values.len()));
+        self.values.drain(from..to);
+        self.first_row = match self.first_row {
+            first if first >= rows.end => first - (rows.end - rows.start),
+            first => first.min(rows.start),
+        };
     }
 
     /// Grows by a quarter, not by doubling: most of the store's memory is here.
@@ -107,6 +127,31 @@ mod tests {
         let mut series = series();
         series.push(5, 0, f64::from_bits(ABSENT_BITS));
         assert!(series.value(5).unwrap().is_nan());
+    }
+
+    #[test]
+    fn rows_that_are_left_out_take_their_values_with_them() {
+        for (first, seen) in [(5, vec![5.0, 6.0, 10.0, 11.0]), (8, vec![10.0, 11.0]), (10, vec![10.0, 11.0])] {
+            let mut series = Series::new(Labels::default(), super::super::slab::Slab::default().insert(()), first);
+            (first..12).for_each(|row| series.push(row, 0, row as f64));
+            series.cut(&(7..10));
+            let values: Vec<_> = (0..12).filter_map(|row| series.value(row)).collect();
+            assert_eq!(values, seen);
+            assert_eq!((series.value(7), series.value(8), series.end()), (Some(10.0), Some(11.0), 9));
+        }
+        let mut ended = series();
+        ended.push(5, 0, 1.0);
+        ended.cut(&(6..9));
+        assert_eq!((ended.value(5), ended.end()), (Some(1.0), 6));
+    }
+
+    #[test]
+    fn a_series_of_which_less_is_kept_gives_its_memory_back() {
+        let mut series = series();
+        (5..505).for_each(|row| series.push(row, 0, 0.0));
+        series.push(505, 500, 0.0);
+        assert!(series.values.capacity() < 20, "{}", series.values.capacity());
+        assert_eq!(series.rows(), 6);
     }
 
     #[test]

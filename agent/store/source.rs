@@ -1,13 +1,16 @@
 //! One source: a stream of reports, and the column of their times that its series share.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::sample::Timestamp;
 
 use super::slab::Key;
 
-/// However often a source reports within the window, no more rows than these are kept.
-pub(super) const MAX_ROWS: usize = 4_096;
+/// However often a source reports within the window, no more rows than these are kept: a day at 5 s, and a little.
+pub(super) const MAX_ROWS: usize = 20_000;
+/// How many rows of an outage that nothing looks back to any more are worth the work of leaving them out.
+const WORTH_LEAVING: u64 = if cfg!(test) { 3 } else { 64 };
 
 #[derive(Debug)]
 pub(super) struct Source {
@@ -25,6 +28,8 @@ pub(super) struct Source {
     base: u64,
     /// The number after the newest complete row.
     complete_until: u64,
+    /// The number after the rows of the present outage that stay until it ends.
+    settled_until: u64,
 }
 
 /// What one report left in the column.
@@ -46,6 +51,7 @@ impl Source {
             rows: VecDeque::new(),
             base: 0,
             complete_until: 0,
+            settled_until: 0,
         }
     }
 
@@ -54,8 +60,11 @@ impl Source {
         self.ended.is_none() && at >= self.floor && self.newest().is_none_or(|newest| at > newest)
     }
 
-    /// Adds a row and forgets those before `oldest` and what is too many; the number of the new row.
-    pub fn push(&mut self, at: Timestamp, complete: bool, oldest: Timestamp) -> u64 {
+    /// Adds a row; the number of the new row. Forgets the rows that are more than `window` older than what is known:
+    /// than this row if it is complete, else than the last complete one. And those that are too many.
+    pub fn push(&mut self, at: Timestamp, complete: bool, window: i64) -> u64 {
+        let known = if complete { Some(at) } else { self.complete_at() };
+        let oldest = known.map_or(Timestamp::MIN, |known| known.saturating_sub(window));
         while self.rows.front().is_some_and(|row| row.at < oldest || self.rows.len() >= MAX_ROWS) {
             self.rows.pop_front();
             self.base += 1;
@@ -66,6 +75,31 @@ impl Source {
             self.complete_until = number + 1;
         }
         number
+    }
+
+    /// The rows before `oldest` since the last complete one, where they are worth leaving out.
+    pub fn idle(&self, oldest: Timestamp) -> Option<Range<u64>> {
+        let from = self.complete_until.max(self.settled_until).max(self.base);
+        let to = self.base + self.rows.partition_point(|row| row.at < oldest) as u64;
+        (to >= from + WORTH_LEAVING).then_some(from..to)
+    }
+
+    /// Leaves rows out of the column: those after them get their numbers. The rows before them are settled.
+    pub fn cut(&mut self, rows: &Range<u64>) {
+        self.settled_until = rows.start;
+        let index = |row: u64| usize::try_from(row.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.rows.drain(index(rows.start)..index(rows.end));
+        self.made_room_at = None;
+    }
+
+    fn complete_at(&self) -> Option<Timestamp> {
+        self.time_of(self.complete_until.checked_sub(1)?)
+    }
+
+    /// The time of a row that is kept.
+    pub fn time_of(&self, row: u64) -> Option<Timestamp> {
+        let index = usize::try_from(row.checked_sub(self.base)?).ok()?;
+        self.rows.get(index).map(|row| row.at)
     }
 
     pub fn base(&self) -> u64 {

@@ -268,9 +268,125 @@ fn a_source_that_reports_without_a_pause_is_bounded_by_rows() {
     let mut store = store();
     let source = store.add_source("db", 10);
     let up = store.series(source, &named("up")).unwrap();
-    (0..10_000).for_each(|at| assert_eq!(store.append(source, at, true, &[(up, 1.0)]), 1));
+    (0..30_000).for_each(|at| assert_eq!(store.append(source, at, true, &[(up, 1.0)]), 1));
     assert_eq!(store.counts().samples, source::MAX_ROWS);
-    assert_eq!(current(&store, "up", 9_999), [1.0]);
+    assert_eq!(current(&store, "up", 29_999), [1.0]);
+}
+
+fn points(view: View<'_>, name: &str, after: Timestamp, until: Timestamp) -> Vec<(Timestamp, f64)> {
+    let mut found = view.range(&[matcher("__name__", MatchOp::Equal, name)], after, until);
+    assert!(found.len() <= 1, "{found:?}");
+    found.pop().map(|series| series.points.iter().map(|point| (point.at, point.value)).collect()).unwrap_or_default()
+}
+
+/// A target that is seen every minute from 0 to 9, and then fails.
+fn outage(store: &mut Store, until: i64) {
+    let source = store.add_source("app", 10);
+    let [up, hits] = ["up", "hits"].map(|name| store.series(source, &named(name)).unwrap());
+    for minute in 0..10 {
+        store.append(source, minute * MINUTE, true, &[(up, 1.0), (hits, minute as f64)]);
+    }
+    for minute in 10..until {
+        store.append(source, minute * MINUTE, false, &[(up, 0.0)]);
+    }
+}
+
+#[test]
+fn a_range_of_what_is_unknown_is_its_last_one_however_long_the_outage() {
+    let mut store = store();
+    outage(&mut store, 10);
+    let last = points(store.current(), "hits", 4 * MINUTE, 9 * MINUTE);
+    assert_eq!(last.len(), 5);
+    for length in [12, 30, 500] {
+        let mut store = self::store();
+        outage(&mut store, length);
+        let now = (length - 1) * MINUTE;
+        let held = points(store.held(), "hits", now - 5 * MINUTE, now);
+        let moved: Vec<_> = last.iter().map(|(at, value)| (at + now - 9 * MINUTE, *value)).collect();
+        assert_eq!(held, moved, "{length}");
+        assert!(points(store.current(), "hits", now - 2 * MINUTE, now).is_empty());
+        assert_eq!(points(store.held(), "up", now - 2 * MINUTE, now), [(now - MINUTE, 0.0), (now, 0.0)]);
+        // Ten minutes before the outage, ten up to now, and a few.
+        assert!(store.counts().samples < 40, "{:?}", store.counts());
+    }
+}
+
+#[test]
+fn a_range_of_a_source_that_fell_silent_ends_where_it_is_asked_for() {
+    let mut store = store();
+    outage(&mut store, 10);
+    let now = 20 * MINUTE;
+    let held = points(store.held(), "hits", now - 2 * MINUTE, now);
+    assert_eq!(held, [(now - MINUTE, 8.0), (now, 9.0)]);
+    assert_eq!(points(store.held(), "hits", 8 * MINUTE, 12 * MINUTE), [(9 * MINUTE, 9.0)], "not silent for long");
+}
+
+#[test]
+fn a_range_of_what_is_gone_keeps_its_time_in_both_views() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    let hits = store.series(source, &named("hits")).unwrap();
+    store.append(source, MINUTE, true, &[(hits, 1.0)]);
+    store.append(source, 2 * MINUTE, true, &[]);
+    store.append(source, 3 * MINUTE, false, &[]);
+    for view in [store.current(), store.held()] {
+        assert_eq!(points(view, "hits", 0, 3 * MINUTE), [(MINUTE, 1.0)]);
+    }
+}
+
+#[test]
+fn an_outage_that_ends_leaves_the_present_window_only() {
+    let mut store = store();
+    outage(&mut store, 100);
+    let source = SourceId(store.series.values().next().unwrap().source);
+    let up = store.series(source, &named("up")).unwrap();
+    store.append(source, 100 * MINUTE, true, &[(up, 1.0)]);
+    assert_eq!(store.counts().series, 1);
+    assert!(points(store.held(), "hits", 0, 100 * MINUTE).is_empty());
+    assert_eq!(points(store.current(), "up", 90 * MINUTE, 100 * MINUTE).len(), 10);
+}
+
+#[test]
+fn a_label_set_that_moves_to_a_new_source_is_one_series_in_a_range() {
+    let mut store = store();
+    let old = store.add_source("app", 10);
+    let before = store.series(old, &named("hits")).unwrap();
+    store.append(old, MINUTE, true, &[(before, 1.0)]);
+    store.remove_source(old, 2 * MINUTE);
+    let new = store.add_source("app", 10);
+    let after = store.series(new, &named("hits")).unwrap();
+    store.append(new, 3 * MINUTE, true, &[(after, 2.0)]);
+    for view in [store.current(), store.held()] {
+        assert_eq!(points(view, "hits", 0, 3 * MINUTE), [(MINUTE, 1.0), (3 * MINUTE, 2.0)]);
+    }
+}
+
+#[test]
+fn the_window_follows_what_looks_back() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    let hits = store.series(source, &named("hits")).unwrap();
+    let report = |store: &mut Store, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            store.append(source, minute * MINUTE, true, &[(hits, 1.0)]);
+        }
+        store.counts().samples
+    };
+    assert_eq!(report(&mut store, 0..60), 11);
+    store.set_window(Duration::from_secs(1_800));
+    assert_eq!(report(&mut store, 60..120), 31);
+    store.set_window(Duration::from_secs(300));
+    assert_eq!(report(&mut store, 120..121), 6);
+}
+
+#[test]
+fn a_source_may_be_given_another_bound() {
+    let mut store = store();
+    let source = store.add_source("app", 1);
+    store.series(source, &named("one")).unwrap();
+    assert!(store.series(source, &named("two")).is_err());
+    store.set_max_series(source, 2);
+    assert!(store.series(source, &named("two")).is_ok());
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What the store shows at an instant.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{self, Point, Select};
-use crate::sample::{METRIC_NAME, Sample, Timestamp};
+use crate::promql::{self, LOOKBACK, Point, Select};
+use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
 
 use super::series::Series;
 use super::source::Source;
@@ -40,13 +43,32 @@ impl Select for View<'_> {
 
     fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<promql::Series> {
         let points = |(series, source): (&Series, &Source)| {
-            let rows = source.rows_between(after, until);
-            let points: Vec<Point> =
-                rows.filter_map(|(row, at)| Some(Point { at, value: series.value(row)? })).collect();
+            let shift = if self.held { held_shift(series, source, until) } else { 0 };
+            let rows = source.rows_between(after.saturating_sub(shift), until.saturating_sub(shift));
+            let points = rows.filter_map(|(row, at)| Some(Point { at: at + shift, value: series.value(row)? }));
+            let points: Vec<Point> = points.collect();
             (!points.is_empty()).then(|| promql::Series { labels: series.labels.clone(), points })
         };
-        self.store.matching(matchers).filter_map(points).collect()
+        let found = self.store.matching(matchers).filter_map(points).collect();
+        if self.store.ended.is_empty() { found } else { joined(found) }
     }
+}
+
+/// One series of each label set: where a removed source had the same as the one that followed it, its points come
+/// first.
+fn joined(found: Vec<promql::Series>) -> Vec<promql::Series> {
+    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(found.len());
+    let mut joined: Vec<promql::Series> = Vec::with_capacity(found.len());
+    for series in found {
+        match places.entry(series.labels.clone()) {
+            Entry::Occupied(place) => joined[*place.get()].points.extend(series.points),
+            Entry::Vacant(place) => {
+                place.insert(joined.len());
+                joined.push(series);
+            }
+        }
+    }
+    joined
 }
 
 impl Store {
@@ -84,6 +106,15 @@ pub(super) fn current_value(
     let (row, written) = source.row_at(at)?;
     let fresh = written > at.saturating_sub(lookback);
     series.value(row).filter(|_| fresh).map(|value| (value, written))
+}
+
+/// How far the points of a series are moved so that the last one stands where the source last reported, or where the
+/// range ends if that is too long ago; 0 for what is not held.
+fn held_shift(series: &Series, source: &Source, until: Timestamp) -> i64 {
+    let Some((newest, reported)) = source.row_at(until) else { return 0 };
+    let end = if reported > until.saturating_sub(LOOKBACK) { reported } else { until };
+    let row = series.last_written(newest).filter(|_| held_value(series, source, until).is_some());
+    row.and_then(|row| source.time_of(row)).map_or(0, |written| end - written)
 }
 
 /// The last real value, however old, unless a complete row without it followed.

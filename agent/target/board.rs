@@ -33,13 +33,43 @@ pub struct View {
     pub last_failure: Option<Failure>,
     /// Whether the newest look failed.
     pub failing: bool,
+    /// The same of each instance, by its `instance` label, where there are several; then the target's own view follows
+    /// from theirs.
+    pub instances: BTreeMap<String, View>,
 }
 
+/// How many failing instances are named.
+const NAMED: usize = 3;
+
 impl View {
-    /// Why it fails, while it does or is down.
+    /// Why it fails, while it does or is down. Where there are several instances, those that fail are named.
     pub fn error(&self) -> Option<String> {
+        if !self.instances.is_empty() {
+            return self.error_of_instances();
+        }
         let failing = self.failing || self.verdict == Verdict::Down;
         self.last_failure.as_ref().filter(|_| failing).map(ToString::to_string)
+    }
+
+    fn error_of_instances(&self) -> Option<String> {
+        let failing = |(name, view): (&String, &View)| Some(format!("{name}: {}", view.error()?));
+        let mut errors: Vec<String> = self.instances.iter().filter_map(failing).collect();
+        let unnamed = errors.len().saturating_sub(NAMED);
+        errors.truncate(NAMED);
+        if unnamed > 0 {
+            errors.push(format!("and {unnamed} more of {} instances", self.instances.len()));
+        }
+        (!errors.is_empty()).then(|| errors.join("; "))
+    }
+
+    /// Whether all is known that rules could read: a verdict, and each path has succeeded since the start. Of several
+    /// instances one that is down is not waited for: the alerts of the others would be.
+    fn is_known(&self) -> bool {
+        let known = |view: &View| view.seen && view.verdict != Verdict::Unknown;
+        match self.instances.is_empty() {
+            true => known(self),
+            false => self.instances.values().all(|view| known(view) || view.verdict == Verdict::Down),
+        }
     }
 }
 
@@ -55,8 +85,9 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Inner {
     views: BTreeMap<String, View>,
-    /// Verdict labels of what changed; at most one entry a target.
-    changed: BTreeMap<String, Labels>,
+    /// Verdict labels of what changed; at most one entry for each target and instance.
+    changed: BTreeMap<(String, String), Labels>,
+    first_pass_done: bool,
 }
 
 impl Board {
@@ -64,17 +95,39 @@ impl Board {
         self.lock().views.insert(target.to_owned(), view);
     }
 
-    pub fn update(&self, target: &str, change: impl FnOnce(&mut View)) {
-        if let Some(view) = self.lock().views.get_mut(target) {
+    /// A copy of the view of one target.
+    pub fn view(&self, target: &str) -> Option<View> {
+        self.lock().views.get(target).cloned()
+    }
+
+    /// The target is no longer watched.
+    pub fn remove(&self, target: &str) {
+        let mut inner = self.lock();
+        inner.views.remove(target);
+        inner.changed.retain(|(changed, _), _| changed != target);
+    }
+
+    /// Changes the view of a target, or of one of its instances.
+    pub fn update(&self, target: &str, instance: Option<&str>, change: impl FnOnce(&mut View)) {
+        let mut inner = self.lock();
+        let view = inner.views.get_mut(target);
+        let view = match instance {
+            None => view,
+            Some(instance) => view.and_then(|view| view.instances.get_mut(instance)),
+        };
+        if let Some(view) = view {
             change(view);
         }
     }
 
-    /// Says that a target's verdict has changed, so that the rules that read it are evaluated soon.
-    pub fn tell(&self, target: &str) {
+    /// Says that the verdict on a target, or on one of its instances, has changed, so that the rules that read it are
+    /// evaluated soon.
+    pub fn tell(&self, target: &str, instance: Option<&str>) {
         let mut inner = self.lock();
-        if let Some(labels) = inner.views.get(target).map(|view| view.labels.clone()) {
-            inner.changed.insert(target.to_owned(), labels);
+        let view = inner.views.get(target);
+        let view = instance.map_or(view, |instance| view?.instances.get(instance));
+        if let Some(labels) = view.map(|view| view.labels.clone()) {
+            inner.changed.insert((target.to_owned(), instance.unwrap_or_default().to_owned()), labels);
         }
         drop(inner);
         self.changed.notify_one();
@@ -109,13 +162,15 @@ impl Board {
     /// The labels of every target, and whether all is known of it that rules could read: it has a verdict, and its
     /// paths have each succeeded since the start. What a restored alert rests on may be missing until then.
     pub fn known(&self) -> Vec<(Labels, bool)> {
-        let known = |view: &View| (view.labels.clone(), view.seen && view.verdict != Verdict::Unknown);
-        self.lock().views.values().map(known).collect()
+        self.lock().views.values().map(|view| (view.labels.clone(), view.is_known())).collect()
     }
 
-    /// Why a target fails, for the annotation `cause`. What it has recovered from causes nothing any more.
-    pub fn cause(&self, target: &str) -> Option<String> {
-        self.lock().views.get(target)?.error()
+    /// Why the target, or the instance, that an alert's labels name fails, for the annotation `cause`. What it has
+    /// recovered from causes nothing any more.
+    pub fn cause(&self, alert: &Labels) -> Option<String> {
+        let inner = self.lock();
+        let view = inner.views.get(alert.get("target"))?;
+        view.instances.get(alert.get("instance")).unwrap_or(view).error()
     }
 
     /// How many targets are unknown because the agent could not look.
@@ -128,9 +183,11 @@ impl Board {
         self.lock().views.values().map(|view| millis(view.timeout)).max().unwrap_or(0)
     }
 
-    /// Whether every target has been looked at once.
+    /// Whether every target has been looked at once. What is added later does not undo it.
     pub fn first_pass_done(&self) -> bool {
-        self.lock().views.values().all(|view| view.looked)
+        let mut inner = self.lock();
+        inner.first_pass_done |= inner.views.values().all(|view| view.looked);
+        inner.first_pass_done
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,11 +1,17 @@
 //! What is watched: a target as configured.
 
 pub mod board;
-mod record;
+mod manager;
+pub mod memory;
+pub(crate) mod record;
 pub mod task;
 pub mod verdict;
+pub mod watch;
+pub(crate) mod whole;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -31,6 +37,8 @@ pub struct Target {
     pub instance: String,
     /// The target's own `labels:` (without `service`, `job`, `instance`, which stand above).
     pub labels: BTreeMap<String, String>,
+    /// The files of secrets and certificates that the settings name. With another content it is another target.
+    pub files: Vec<PathBuf>,
 }
 
 /// How often to look, and how many looks make a verdict.
@@ -97,9 +105,74 @@ impl Target {
         Labels::new(own.chain(fixed).chain(node))
     }
 
-    /// The labels that `watchkeeper_target_up` carries besides.
+    /// The labels of its verdict.
     pub fn verdict_labels(&self, node: &str) -> Labels {
-        let more = [("kind", self.settings.kind()), ("priority", self.priority.name()), ("scope", self.scope.name())];
-        self.series_labels(node).with_all(more)
+        self.series_labels(node).with_all(self.classes())
+    }
+
+    /// The labels that verdicts carry besides.
+    fn classes(&self) -> [(&'static str, &'static str); 3] {
+        [("kind", self.settings.kind()), ("priority", self.priority.name()), ("scope", self.scope.name())]
+    }
+
+    /// The `instance` of one of several addresses: the target's own, with the address in place of the host.
+    fn instance_at(&self, host: &str, address: IpAddr) -> String {
+        let address = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let (scheme, rest) = match self.instance.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), self.instance.as_str()),
+        };
+        match rest.strip_prefix(host) {
+            Some(rest) => format!("{scheme}{address}{rest}"),
+            // It does not begin with the host: a file named the address after the configuration was read.
+            None => address,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A target of a kind, with its settings as YAML: every 5 s, for 2 s, two and two.
+    pub fn target(name: &str, kind: &str, settings: &str) -> Target {
+        let node = crate::config::tree::parse("test", settings).unwrap();
+        let from = crate::config::tree::from_node::<serde_json::Value>(&node).unwrap();
+        let settings = probe::Settings::deserialize(kind, from).unwrap().unwrap();
+        Target {
+            name: name.to_owned(),
+            instance: settings.instance().unwrap(),
+            settings,
+            schedule: Schedule {
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(2),
+                rise: 2,
+                fall: 2,
+                confirm: Duration::from_millis(250),
+            },
+            grace: Duration::ZERO,
+            scope: Scope::Cluster,
+            priority: Priority::P1,
+            job: name.to_owned(),
+            service: name.to_owned(),
+            labels: BTreeMap::new(),
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_instance_has_its_address_in_place_of_the_host() {
+        let at = |url: &str, host: &str, address: &str| {
+            let target = target("api", "http", &format!("url: '{url}'"));
+            target.instance_at(host, address.parse().unwrap())
+        };
+        assert_eq!(at("http://api:8000/health", "api", "10.0.0.1"), "http://10.0.0.1:8000/health");
+        assert_eq!(at("http://http/http", "http", "10.0.0.1"), "http://10.0.0.1/http");
+        assert_eq!(at("https://u:p@api.example/x?y=z", "api.example", "fd00::1"), "https://[fd00::1]/x");
+        let tcp = target("db", "tcp", "address: 'db:5432'");
+        assert_eq!(tcp.instance_at("db", "10.0.0.1".parse().unwrap()), "10.0.0.1:5432");
     }
 }

@@ -8,8 +8,8 @@ use crate::probe::Reading;
 use crate::sample::{Labels, METRIC_NAME, Metric, Timestamp};
 use crate::store::{self, SeriesId, SourceId, Store};
 
-/// The most series that one report stream of a probe may have.
-const MAX_SERIES: usize = 2_000;
+/// The most series that one report stream of a probe may have: those of a host with hundreds of CPUs.
+const MAX_SERIES: usize = 8_000;
 
 /// One stream of reports of one target: a source in the store, with the series of its last report.
 pub struct Recorder {

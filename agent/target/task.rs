@@ -1,6 +1,8 @@
-//! The task of a target: it decides when to look, runs one look at a time under its deadline, and turns what
-//! comes back into a verdict and samples. A thin loop around [`super::verdict`].
+//! The task of one instance of a target: it decides when to look, runs one look at a time under its deadline, and turns
+//! what comes back into a verdict and samples. A thin loop around [`super::verdict`].
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,23 +12,30 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::board::{Board, View};
+use super::memory::Memories;
 use super::record::Recorder;
 use super::verdict::{Judge, Outcome, Step, Verdict};
+use super::whole::{INSTANCES, Whole};
 use super::{Schedule, Target};
 use crate::clock::{Clock, millis};
+use crate::export::catalogue::Catalogue;
+use crate::export::ingest::Ingest;
 use crate::net::{self, Net};
-use crate::probe::{Failure, Path, Prober, Reading, Reason, Report};
-use crate::sample::{Metric, Timestamp};
+use crate::probe::{Failure, Path, Prober, Reading, Reason, Report, scrape};
+use crate::sample::{Labels, Metric, Timestamp};
 use crate::state::{Grace, Op, State};
-use crate::stop;
 use crate::store::Store;
 
 pub static TARGET_UP: Metric =
     Metric::gauge("watchkeeper_target_up", "The verdict on a target: 1 up, 0 down, absent while unknown.");
+static INSTANCE_UP: Metric = Metric::gauge(
+    "watchkeeper_instance_up",
+    "The verdict on one of a target's several instances: 1 up, 0 down, absent while unknown.",
+);
 static TARGET_FAILURE: Metric =
     Metric::gauge("watchkeeper_target_failure", "1 while the newest look on a path failed, with the reason.");
 static PROBE_SUCCESS: Metric = Metric::gauge("probe_success", "Whether the newest look at the target succeeded.");
@@ -34,7 +43,8 @@ static PROBE_DURATION: Metric = Metric::gauge("probe_duration_seconds", "How lon
 static PROBE_TIMEOUT: Metric = Metric::gauge("probe_timeout_seconds", "The deadline of a look.");
 
 /// The facts that every target has, whatever its kind.
-pub const METRICS: &[&Metric] = &[&TARGET_UP, &TARGET_FAILURE, &PROBE_SUCCESS, &PROBE_DURATION, &PROBE_TIMEOUT];
+pub const METRICS: &[&Metric] =
+    &[&TARGET_UP, &INSTANCE_UP, &INSTANCES, &TARGET_FAILURE, &PROBE_SUCCESS, &PROBE_DURATION, &PROBE_TIMEOUT];
 
 /// How soon a held connection that broke is looked at again.
 const AFTER_BREAK: i64 = 50;
@@ -43,12 +53,14 @@ const AFTER_BREAK: i64 = 50;
 pub struct Shared {
     pub clock: Clock,
     pub store: Arc<Mutex<Store>>,
+    pub catalogue: Arc<Mutex<Catalogue>>,
     pub board: Arc<Board>,
     pub net: Arc<Net>,
     pub state: State,
     /// Caps how many looks are under way at once, over all targets.
     pub slots: Semaphore,
     pub metrics: Metrics,
+    pub memories: Memories,
     pub node: String,
 }
 
@@ -85,14 +97,49 @@ struct Plan {
     confirms: bool,
 }
 
+/// Which of the target's instances a task looks at.
+pub struct Place {
+    /// Its `instance` label.
+    pub label: String,
+    /// The network as it sees it: where the target has several instances, one address of its name.
+    pub net: Arc<Net>,
+    /// One of several: its address, and the target as a whole.
+    pub part: Option<(IpAddr, Arc<Whole>)>,
+}
+
+/// What a task leaves to the one that takes its place: what is known, and the series that go on.
+#[derive(Default)]
+pub struct Left {
+    pub judge: Option<Judge>,
+    pub facts: Option<Recorder>,
+    pub fresh: Option<Recorder>,
+    pub held: Option<Recorder>,
+    pub pages: Option<Ingest>,
+    succeeded: [bool; 2],
+    failing: [Option<Failure>; 2],
+    last_failure: Option<Failure>,
+    /// As it was shown.
+    view: Option<View>,
+}
+
+impl Left {
+    /// What is known, for a task whose labels are others: its series, but for these facts, begin anew.
+    pub fn relabelled(self, facts: Option<Recorder>) -> Self {
+        Left { facts, fresh: None, held: None, pages: None, ..self }
+    }
+}
+
 pub struct Task {
-    target: Target,
+    target: Arc<Target>,
     shared: Arc<Shared>,
+    place: Place,
     prober: Prober,
     judge: Judge,
     facts: Recorder,
     fresh: Recorder,
     held: Option<Recorder>,
+    /// The pages of metrics, from the first one on.
+    pages: Option<Ingest>,
     plan_fresh: Plan,
     plan_held: Option<Plan>,
     /// When the held connection last broke.
@@ -107,48 +154,121 @@ pub struct Task {
 }
 
 impl Task {
-    /// `grace`: what still runs of the time in which failures make no verdict (see [`super::verdict`]).
-    pub fn new(target: Target, shared: Arc<Shared>, grace: Option<Grace>) -> Self {
+    /// Looks at once. `grace_until`: until when failures make no verdict (see [`super::verdict`]); `grace` is what a
+    /// first success then ends. `left` is what there is to take over; its recorders have the labels of this place.
+    pub fn new(
+        target: Arc<Target>,
+        shared: Arc<Shared>,
+        place: Place,
+        grace: (Option<Timestamp>, Option<Grace>),
+        left: Left,
+    ) -> Self {
         let now = shared.clock.now();
-        let grace_until = grace.as_ref().map(|grace| grace.configured_at + millis(target.grace));
-        let labels = target.series_labels(&shared.node);
+        let labels = target.series_labels(&shared.node).with("instance", &place.label);
         let recorder = |stream: &str| {
-            Recorder::new(shared.store.clone(), shared.clock, &format!("{} {stream}", target.name), labels.clone())
+            let name = format!("{} {} {stream}", target.name, place.label);
+            Recorder::new(shared.store.clone(), shared.clock, &name, labels.clone())
         };
         let holds = target.settings.reconnect().is_some();
         let plan = || Plan { due: now, confirms: false };
-        shared.board.put(&target.name, first_view(&target, &shared.node, now));
-        Task {
-            prober: target.settings.prober(shared.net.clone()),
-            judge: Judge::new(target.schedule, grace_until, now),
-            facts: recorder("facts"),
-            fresh: recorder("fresh"),
-            held: holds.then(|| recorder("held")),
+        let (grace_until, grace) = grace;
+        let judge = match left.judge {
+            Some(judge) => judge.take_over(target.schedule, holds, grace_until, now),
+            None => Judge::new(target.schedule, grace_until, now),
+        };
+        let task = Task {
+            prober: prober(&target, &shared, &place),
+            facts: left.facts.unwrap_or_else(|| recorder("facts")),
+            fresh: left.fresh.unwrap_or_else(|| recorder("fresh")),
+            held: holds.then(|| left.held.unwrap_or_else(|| recorder("held"))),
+            pages: left.pages,
             plan_fresh: plan(),
             plan_held: holds.then(plan),
             broke_at: None,
-            succeeded: [false, !holds],
-            failing: [None, None],
-            last_failure: None,
+            succeeded: [left.succeeded[0], left.succeeded[1] || !holds],
+            failing: left.failing,
+            last_failure: left.last_failure,
+            judge,
             grace,
+            place,
             target,
             shared,
+        };
+        task.appear(left.view, now);
+        task
+    }
+
+    /// Puts its view onto the board.
+    fn appear(&self, before: Option<View>, now: Timestamp) {
+        let (verdict, first) = (self.judge.verdict(), self.first_view(now));
+        let view = match before {
+            Some(before) => View { labels: first.labels, interval: first.interval, timeout: first.timeout, ..before },
+            None => first,
+        };
+        let since = if view.verdict == verdict { view.since } else { now };
+        let view = View { verdict, since, ..view };
+        let name = self.target.name.as_str();
+        match &self.place.part {
+            None => self.shared.board.put(name, view),
+            Some((_, whole)) => {
+                let label = self.place.label.clone();
+                self.shared.board.update(name, None, |target| drop(target.instances.insert(label, view)));
+                whole.report(&self.place.label, self.judge.standing(), now);
+            }
         }
     }
 
-    /// Looks until `stop` says true.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// The address, where the target has several instances.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.place.part.as_ref().map(|(address, _)| *address)
+    }
+
+    pub fn label(&self) -> &str {
+        &self.place.label
+    }
+
+    /// Whether the target's grace still waits to be ended.
+    pub fn waits_for_first_success(&self) -> bool {
+        self.grace.is_some()
+    }
+
+    /// A grace that is not the target's own, because the instance came later.
+    pub fn own_grace(&self) -> Option<Timestamp> {
+        self.judge.grace_until().filter(|_| self.grace.is_none())
+    }
+
+    /// Ends, and leaves everything to a task with the same labels.
+    pub fn leave(self) -> Left {
+        let mut view = self.shared.board.view(&self.target.name);
+        if self.place.part.is_some() {
+            view = view.and_then(|mut view| view.instances.remove(&self.place.label));
+        }
+        Left {
+            judge: Some(self.judge),
+            facts: Some(self.facts),
+            fresh: Some(self.fresh),
+            held: self.held,
+            pages: self.pages,
+            succeeded: self.succeeded,
+            failing: self.failing,
+            last_failure: self.last_failure,
+            view,
+        }
+    }
+
+    /// Looks until it is told to stop.
+    pub async fn run(mut self, stop: Arc<Notify>) -> Self {
         loop {
             let (path, due) = self.next();
             tokio::select! {
                 biased;
-                () = stop::told(&mut stop) => return,
+                () = stop.notified() => return self,
                 broken = AssertUnwindSafe(self.prober.broken()).catch_unwind() => {
                     self.broke(broken.unwrap_or_else(|_| panicked()));
                 }
                 () = tokio::time::sleep_until(self.shared.clock.instant(due)) => tokio::select! {
                     biased;
-                    () = stop::told(&mut stop) => return,
+                    () = stop.notified() => return self,
                     () = self.look(path, due) => {}
                 },
             }
@@ -170,7 +290,9 @@ impl Task {
             shared.metrics.late.inc();
         }
         let started = Instant::now();
-        let report = guarded(self.target.schedule.timeout, self.prober.look(path)).await;
+        // On the heap while it lasts: what a look needs is a hundred times what waiting for the next one does.
+        let look = Box::pin(self.prober.look(path));
+        let report = guarded(self.target.schedule.timeout, look).await;
         let missed = (shared.clock.now() - due) / millis(self.target.schedule.interval).max(1);
         shared.metrics.missed.inc_by(missed.unsigned_abs());
         self.finish(path, report, started.elapsed());
@@ -194,13 +316,15 @@ impl Task {
         }
         let changed = self.judge.expire();
         self.record_facts(now, None);
-        self.shared.board.update(&self.target.name, |view| view.blind = true);
+        self.update(|view| view.blind = true);
         if let Some((from, to)) = changed {
             self.changed(from, to);
         }
+        self.report(now);
     }
 
-    fn finish(&mut self, path: Path, report: Report, took: Duration) {
+    fn finish(&mut self, path: Path, mut report: Report, took: Duration) {
+        self.take_page(&mut report);
         let now = self.shared.clock.now();
         let outcome = Outcome::of(report.failure.as_ref());
         let step = self.judge.finish(path, outcome, now);
@@ -210,21 +334,43 @@ impl Task {
             _ => &mut self.fresh,
         };
         stream.record(now, report.failure.is_none(), &report.readings);
+        if let Some(pages) = &mut self.pages {
+            pages.record(now, report.failure.is_none());
+        }
         if report.addresses_changed {
             self.plan_fresh.due = self.plan_fresh.due.min(now);
         }
         if path == Path::Held && outcome == Outcome::Blind {
             // What the fresh path said up to `reconnect` ago is no evidence for now.
-            self.plan_fresh.due = self.plan_fresh.due.min(next_tick(&self.target, now));
+            self.plan_fresh.due = self.plan_fresh.due.min(next_tick(self, now));
+        }
+        if let Some(memory) = report.memory.take() {
+            self.shared.memories.keep(&self.target.name, &self.place.label, memory, &self.shared.state);
         }
         self.succeeded[index(path)] |= report.failure.is_none();
         self.note(path, report.failure);
         self.record_facts(now, Some(took));
         self.show(now, took);
         self.follow(path, step, now, millis(self.target.schedule.confirm));
+        self.report(now);
         if matches!(outcome, Outcome::Good | Outcome::Full) {
             self.end_grace();
         }
+    }
+
+    /// Reads the page of metrics that a look has brought. One that cannot be read is a failed look.
+    fn take_page(&mut self, report: &mut Report) {
+        let Some(page) = report.exposition.take() else { return };
+        let began = Instant::now();
+        let shared = &self.shared;
+        let pages = self.pages.get_or_insert_with(|| {
+            let name = format!("{} {} page", self.target.name, self.place.label);
+            let labels = self.target.series_labels(&shared.node).with("instance", &self.place.label);
+            let (store, catalogue) = (shared.store.clone(), shared.catalogue.clone());
+            Ingest::new(store, shared.clock, &name, labels, catalogue, page.limits.samples)
+        });
+        let read = pages.read(&page);
+        scrape::conclude(report, read, page.text.len(), began.elapsed());
     }
 
     fn broke(&mut self, failure: Failure) {
@@ -239,6 +385,23 @@ impl Task {
         self.record_facts(now, None);
         self.show(now, Duration::ZERO);
         self.follow(Path::Held, step, now, look_after);
+        self.report(now);
+    }
+
+    /// Says how it stands, where the target has other instances too.
+    fn report(&self, now: Timestamp) {
+        if let Some((_, whole)) = &self.place.part {
+            whole.report(&self.place.label, self.judge.standing(), now);
+        }
+    }
+
+    /// What it is called on the board, beside its target's name.
+    fn part(&self) -> Option<&str> {
+        self.place.part.as_ref().map(|_| self.place.label.as_str())
+    }
+
+    fn update(&self, change: impl FnOnce(&mut View)) {
+        self.shared.board.update(&self.target.name, self.part(), change);
     }
 
     /// Acts on a step: tells of a changed verdict, plans the next look of the path.
@@ -255,7 +418,7 @@ impl Task {
     }
 
     fn due_after(&self, path: Path, now: Timestamp) -> Timestamp {
-        let tick = next_tick(&self.target, now);
+        let tick = next_tick(self, now);
         match self.target.settings.reconnect() {
             Some(reconnect) if path == Path::Fresh && self.judge.is_settled(Path::Fresh) => {
                 tick.max(now + millis(reconnect))
@@ -268,18 +431,18 @@ impl Task {
         let name = self.target.name.as_str();
         let cause = self.last_failure.as_ref().filter(|_| self.is_failing()).map(ToString::to_string);
         let now = self.shared.clock.now();
-        self.shared.board.update(name, |view| (view.verdict, view.since) = (to, now));
-        let (from, to) = (from.name(), to.name());
+        self.update(|view| (view.verdict, view.since) = (to, now));
+        let (from, to, instance) = (from.name(), to.name(), self.part());
         match &cause {
-            Some(cause) => tracing::warn!(target = name, from, to, error = %cause, "verdict changed"),
-            None => tracing::info!(target = name, from, to, "verdict changed"),
+            Some(cause) => tracing::warn!(target = name, instance, from, to, error = %cause, "verdict changed"),
+            None => tracing::info!(target = name, instance, from, to, "verdict changed"),
         }
-        self.shared.board.tell(name);
+        self.shared.board.tell(name, instance);
     }
 
     fn note(&mut self, path: Path, failure: Option<Failure>) {
         if failure.as_ref().is_some_and(|failure| failure.reason == Reason::Panic) {
-            self.prober = self.target.settings.prober(self.shared.net.clone());
+            self.prober = prober(&self.target, &self.shared, &self.place);
         }
         self.failing[index(path)].clone_from(&failure);
         // The newest of what still fails; what is over is kept only while nothing else is wrong.
@@ -295,17 +458,13 @@ impl Task {
     /// The uniform facts, written before the verdict's change is told, so that rules read them.
     fn record_facts(&mut self, now: Timestamp, took: Option<Duration>) {
         let verdict = self.judge.verdict();
-        let labelled = [
-            ("kind", self.target.settings.kind()),
-            ("priority", self.target.priority.name()),
-            ("scope", self.target.scope.name()),
-        ];
+        let metric = if self.place.part.is_some() { &INSTANCE_UP } else { &TARGET_UP };
         let plain = |metric, value| Reading { metric, labels: Vec::new(), value };
         let mut readings = Vec::with_capacity(6);
         if verdict != Verdict::Unknown {
-            let labels = labelled.map(|(name, value)| (name, value.to_owned())).to_vec();
+            let labels = self.target.classes().map(|(name, value)| (name, value.to_owned())).to_vec();
             let value = if verdict == Verdict::Up { 1.0 } else { 0.0 };
-            readings.push(Reading { metric: &TARGET_UP, labels, value });
+            readings.push(Reading { metric, labels, value });
         }
         readings.push(plain(&PROBE_SUCCESS, if self.is_failing() { 0.0 } else { 1.0 }));
         readings.push(plain(&PROBE_TIMEOUT, self.target.schedule.timeout.as_secs_f64()));
@@ -323,7 +482,7 @@ impl Task {
     fn show(&self, now: Timestamp, took: Duration) {
         let is_blind = |failure: &Failure| Outcome::of(Some(failure)) == Outcome::Blind;
         let blind = self.failing.iter().flatten().any(is_blind);
-        self.shared.board.update(&self.target.name, |view| {
+        self.update(|view| {
             (view.looked, view.last_look, view.last_duration) = (true, now, took);
             (view.failing, view.blind) = (self.is_failing(), blind);
             view.seen = self.succeeded == [true; 2];
@@ -350,6 +509,35 @@ impl Task {
             tokio::spawn(async move { state.commit(ended).await });
         }
     }
+
+    fn first_view(&self, now: Timestamp) -> View {
+        let Target { schedule, .. } = &*self.target;
+        let labels = self.target.verdict_labels(&self.shared.node).with("instance", &self.place.label);
+        View {
+            labels,
+            interval: schedule.interval,
+            timeout: schedule.timeout,
+            verdict: Verdict::Unknown,
+            since: now,
+            looked: false,
+            seen: false,
+            blind: false,
+            last_look: now,
+            last_duration: Duration::ZERO,
+            last_failure: None,
+            failing: false,
+            instances: BTreeMap::new(),
+        }
+    }
+}
+
+/// A prober that knows what the one before it wanted kept.
+fn prober(target: &Target, shared: &Shared, place: &Place) -> Prober {
+    let mut prober = target.settings.prober(place.net.clone());
+    if let Some(memory) = shared.memories.of(&target.name, &place.label) {
+        prober.recall(&memory);
+    }
+    prober
 }
 
 /// One look under its deadline. A probe that panics is a failed probe.
@@ -372,29 +560,12 @@ fn index(path: Path) -> usize {
     }
 }
 
-fn first_view(target: &Target, node: &str, now: Timestamp) -> View {
-    View {
-        labels: target.verdict_labels(node),
-        interval: target.schedule.interval,
-        timeout: target.schedule.timeout,
-        verdict: Verdict::Unknown,
-        since: now,
-        looked: false,
-        seen: false,
-        blind: false,
-        last_look: now,
-        last_duration: Duration::ZERO,
-        last_failure: None,
-        failing: false,
-    }
-}
-
-/// The first tick after `now`. A target's ticks stand at a phase taken from its name: spread over the interval,
-/// and the same after a restart.
-fn next_tick(target: &Target, now: Timestamp) -> Timestamp {
-    let Schedule { interval, .. } = target.schedule;
+/// The first tick after `now`. Ticks stand at a phase taken from the target's name and, where it has several, the
+/// instance's: spread over the interval, and the same after a restart.
+fn next_tick(task: &Task, now: Timestamp) -> Timestamp {
+    let Schedule { interval, .. } = task.target.schedule;
     let interval = millis(interval).max(1);
-    let name = crate::sample::Labels::new([("target", target.name.as_str())]);
+    let name = Labels::new([("target", task.target.name.as_str()), ("instance", task.part().unwrap_or_default())]);
     let phase = i64::try_from(name.fingerprint() % interval.unsigned_abs()).unwrap_or(0);
     let since = (now - phase).rem_euclid(interval);
     now - since + interval
@@ -402,4 +573,4 @@ fn next_tick(target: &Target, now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 #[path = "task_tests.rs"]
-mod tests;
+pub(super) mod tests;

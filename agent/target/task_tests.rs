@@ -1,4 +1,6 @@
 use super::*;
+use crate::net::NetSettings;
+use crate::target::tests::target;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -29,7 +31,8 @@ struct Scene {
     _dir: tempfile::TempDir,
 }
 
-fn scene(kind: &str, settings: &str) -> Scene {
+/// What tasks share, with a state folder of its own.
+pub(in crate::target) fn shared(net: NetSettings) -> (Arc<Shared>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::start();
     let (state, _) = State::open(dir.path(), crate::state::Metrics::default(), move || clock.now()).unwrap();
@@ -38,36 +41,22 @@ fn scene(kind: &str, settings: &str) -> Scene {
         clock,
         store: Arc::new(Mutex::new(Store::new(limits))),
         board: Arc::default(),
-        net: Arc::new(Net::new(net::NetSettings::default())),
+        catalogue: Arc::default(),
+        net: Arc::new(Net::new(net)),
         state,
-        slots: Semaphore::new(1),
+        slots: Semaphore::new(64),
         metrics: Metrics::default(),
+        memories: Memories::default(),
         node: "node".to_owned(),
     });
-    let node = crate::config::tree::parse("test", settings).unwrap();
-    let settings: crate::probe::Settings = match kind {
-        "redis" => crate::probe::Settings::Redis(crate::config::tree::from_node(&node).unwrap()),
-        _ => crate::probe::Settings::Tcp(crate::config::tree::from_node(&node).unwrap()),
-    };
-    let target = Target {
-        name: "it".to_owned(),
-        instance: settings.instance().unwrap(),
-        settings,
-        schedule: Schedule {
-            interval: Duration::from_secs(5),
-            timeout: LIMIT,
-            rise: 2,
-            fall: 2,
-            confirm: Duration::from_millis(250),
-        },
-        grace: Duration::ZERO,
-        scope: super::super::Scope::Cluster,
-        priority: super::super::Priority::P1,
-        job: "it".to_owned(),
-        service: "it".to_owned(),
-        labels: Default::default(),
-    };
-    Scene { task: Task::new(target, shared.clone(), None), shared, _dir: dir }
+    (shared, dir)
+}
+
+fn scene(kind: &str, settings: &str) -> Scene {
+    let (shared, dir) = shared(NetSettings::default());
+    let target = Arc::new(target("it", kind, settings));
+    let place = Place { label: target.instance.clone(), net: shared.net.clone(), part: None };
+    Scene { task: Task::new(target, shared.clone(), place, (None, None), Left::default()), shared, _dir: dir }
 }
 
 fn bad(reason: Reason, error: &str) -> Report {
@@ -113,7 +102,7 @@ async fn a_restored_alert_s_target_is_known_when_both_paths_have_succeeded() {
 #[tokio::test]
 async fn the_cause_is_what_fails_now_and_nothing_that_is_over() {
     let mut scene = scene("redis", "url: redis://127.0.0.1:1");
-    let cause = |scene: &Scene| scene.shared.board.cause("it");
+    let cause = |scene: &Scene| scene.shared.board.cause(&Labels::new([("target", "it")]));
     scene.finish(Path::Fresh, bad(Reason::Auth, "wrong password"));
     scene.finish(Path::Held, bad(Reason::Reset, "broke"));
     assert_eq!(cause(&scene).as_deref(), Some("test: broke"));
@@ -151,8 +140,8 @@ async fn lateness_and_what_was_missed_are_counted() {
 #[tokio::test]
 async fn a_target_that_nobody_has_looked_at_for_too_long_is_unknown_and_the_agent_blind() {
     let mut scene = scene("tcp", "address: 127.0.0.1:1");
-    scene.finish(Path::Fresh, Report::default());
     let now = scene.shared.clock.now();
+    scene.finish(Path::Fresh, Report::default());
     scene.task.expire(now + 12_000);
     assert_eq!(scene.shared.board.blind(), 0);
     scene.task.expire(now + 12_100);

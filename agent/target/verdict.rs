@@ -38,6 +38,33 @@ impl Verdict {
     }
 }
 
+/// What one instance of a target says about the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has had no verdict yet.
+    New,
+    Up,
+    Down,
+    /// It was down, and the agent cannot see whether it still is.
+    Lost,
+    /// It was up, and the agent cannot see whether it still is.
+    Unseen,
+}
+
+/// The verdict on a target from those on its instances: up when one is, down when all are, else unknown. An instance
+/// counts from its first verdict on: one that is being added neither makes an outage nor ends one.
+pub fn of_all(instances: impl Iterator<Item = Standing> + Clone) -> Verdict {
+    let mut judged = instances.filter(|standing| *standing != Standing::New);
+    let any_judged = judged.clone().next().is_some();
+    if judged.clone().any(|standing| standing == Standing::Up) {
+        Verdict::Up
+    } else if any_judged && judged.all(|standing| standing == Standing::Down) {
+        Verdict::Down
+    } else {
+        Verdict::Unknown
+    }
+}
+
 /// What one look says about the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -78,6 +105,8 @@ pub struct Judge {
     fresh: Streak,
     held: Streak,
     last_finished: Timestamp,
+    /// Whether there has been a verdict.
+    judged: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,7 +129,33 @@ enum PathState {
 impl Judge {
     pub fn new(schedule: Schedule, grace_until: Option<Timestamp>, now: Timestamp) -> Self {
         let (fresh, held) = (Streak::default(), Streak::default());
-        Judge { schedule, grace_until, fresh, held, last_finished: now }
+        Judge { schedule, grace_until, fresh, held, last_finished: now, judged: false }
+    }
+
+    /// Goes on with other settings. The verdict stands until a look with them says otherwise: what was down is up after
+    /// one good look, because it is the settings that were mended, or down without a new page after a bad one.
+    pub fn take_over(self, schedule: Schedule, holds: bool, grace_until: Option<Timestamp>, now: Timestamp) -> Self {
+        let carried = |state| Streak::carried(state, &schedule);
+        let (fresh, held) = match holds {
+            true => (carried(self.fresh.state), carried(self.held.state)),
+            false => (carried(self.fresh.state.worse(self.held.state)), Streak::default()),
+        };
+        Judge { schedule, grace_until, fresh, held, last_finished: now, judged: self.judged }
+    }
+
+    pub fn grace_until(&self) -> Option<Timestamp> {
+        self.grace_until
+    }
+
+    pub fn standing(&self) -> Standing {
+        let lost = [self.fresh.state, self.held.state].contains(&PathState::Lost);
+        match self.verdict() {
+            Verdict::Up => Standing::Up,
+            Verdict::Down => Standing::Down,
+            Verdict::Unknown if lost => Standing::Lost,
+            Verdict::Unknown if self.judged => Standing::Unseen,
+            Verdict::Unknown => Standing::New,
+        }
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -166,11 +221,27 @@ impl Judge {
         streak.count(outcome, &schedule, forgiven);
         let confirm = outcome == Outcome::Bad && streak.state != PathState::Down && streak.bad < schedule.fall;
         let after = self.verdict();
+        self.judged |= after != Verdict::Unknown;
         Step { changed: (before != after).then_some((before, after)), confirm }
     }
 }
 
+impl PathState {
+    fn worse(self, other: PathState) -> PathState {
+        let order = [PathState::Down, PathState::Lost, PathState::Up];
+        order.into_iter().find(|state| [self, other].contains(state)).unwrap_or_default()
+    }
+}
+
 impl Streak {
+    fn carried(state: PathState, schedule: &Schedule) -> Self {
+        match state {
+            PathState::Up => Streak { state, good: schedule.rise, bad: 0 },
+            PathState::Down => Streak { state, good: schedule.rise.saturating_sub(1), bad: schedule.fall },
+            PathState::Untried | PathState::Lost => Streak { state, ..Streak::default() },
+        }
+    }
+
     fn count(&mut self, outcome: Outcome, schedule: &Schedule, forgiven: bool) {
         match outcome {
             Outcome::Good => {
@@ -347,7 +418,113 @@ mod tests {
         assert_eq!(judge.verdict(), Verdict::Down, "a success ended the grace");
     }
 
+    fn whole(instances: &[Standing]) -> Verdict {
+        of_all(instances.iter().copied())
+    }
+
+    #[test]
+    fn a_target_is_down_when_all_its_instances_are_and_up_when_one_is() {
+        use Standing::{Down, Lost, New, Unseen, Up};
+        for (instances, verdict) in [
+            (&[][..], Verdict::Unknown),
+            (&[New, New], Verdict::Unknown),
+            (&[Up, Up], Verdict::Up),
+            (&[Up, Down, Lost, Unseen, New], Verdict::Up),
+            (&[Down, Down], Verdict::Down),
+            (&[Down, New], Verdict::Down),     // scaling up ends no outage
+            (&[Down, Lost], Verdict::Unknown), // nor does going blind to a part of it
+            (&[Lost, Lost], Verdict::Unknown),
+            (&[Down, Unseen], Verdict::Unknown), // and being blind to what was up makes none
+            (&[Unseen, New], Verdict::Unknown),
+        ] {
+            assert_eq!(whole(instances), verdict, "{instances:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_stands_as_it_was_last_seen() {
+        let mut judge = judge();
+        assert_eq!(judge.standing(), Standing::New);
+        judge.finish(Fresh, Bad, 0);
+        judge.finish(Fresh, Blind, 0);
+        assert_eq!(judge.standing(), Standing::New, "one failure is no verdict");
+        judge.finish(Fresh, Good, 0);
+        assert_eq!(judge.standing(), Standing::Up);
+        judge.finish(Fresh, Blind, 0);
+        assert_eq!(judge.standing(), Standing::Unseen);
+        verdicts(&mut judge, &[Bad, Bad]);
+        assert_eq!(judge.standing(), Standing::Down);
+        judge.expire();
+        assert_eq!(judge.standing(), Standing::Lost);
+    }
+
+    #[test]
+    fn with_other_settings_the_verdict_stands_until_their_first_good_look_or_their_failures() {
+        let taken = |looks: &[Outcome]| {
+            let mut judge = judge();
+            verdicts(&mut judge, looks);
+            judge.take_over(Schedule { rise: 5, fall: 3, ..SCHEDULE }, false, None, 9)
+        };
+        assert_eq!(verdicts(&mut taken(&[Bad, Bad]), &[Good]), [Verdict::Up]);
+        assert_eq!(verdicts(&mut taken(&[Bad, Bad]), &[Bad, Good, Good]), [Verdict::Down; 3], "the new rise is five");
+        assert_eq!(verdicts(&mut taken(&[Good]), &[Bad, Bad, Bad]), [Verdict::Up, Verdict::Up, Verdict::Down]);
+        assert_eq!(verdicts(&mut taken(&[]), &[Good]), [Verdict::Up]);
+        let mut lost = taken(&[Bad, Bad, Blind]);
+        assert_eq!((lost.verdict(), lost.standing()), (Verdict::Unknown, Standing::Lost));
+        assert_eq!(verdicts(&mut lost, &[Good]), [Verdict::Up]);
+    }
+
+    #[test]
+    fn a_path_that_is_held_no_longer_leaves_its_outage_to_the_other() {
+        let mut judge = judge();
+        judge.finish(Fresh, Good, 0);
+        judge.finish(Held, Bad, 0);
+        judge.finish(Held, Bad, 0);
+        let mut judge = judge.take_over(SCHEDULE, false, None, 0);
+        assert_eq!(judge.verdict(), Verdict::Down);
+        assert_eq!(verdicts(&mut judge, &[Good]), [Verdict::Up]);
+    }
+
+    fn standings() -> impl Strategy<Value = Vec<Standing>> {
+        use Standing::{Down, Lost, New, Unseen, Up};
+        prop::collection::vec(prop::sample::select(vec![New, Up, Down, Lost, Unseen]), 0..6)
+    }
+
     proptest! {
+        #[test]
+        fn going_blind_never_ends_an_outage_nor_makes_one(instances in standings(), blind in prop::collection::vec(any::<bool>(), 6)) {
+            let before = whole(&instances);
+            let see = |(standing, blind): (&Standing, &bool)| match (standing, blind) {
+                (Standing::Down, true) => Standing::Lost,
+                (Standing::Up, true) => Standing::Unseen,
+                (standing, _) => *standing,
+            };
+            let after: Vec<Standing> = instances.iter().zip(&blind).map(see).collect();
+            prop_assert!(whole(&after) == before || whole(&after) == Verdict::Unknown);
+        }
+
+        #[test]
+        fn instances_that_are_new_change_nothing_and_their_order_neither(instances in standings(), new in 0_usize..3) {
+            let mut more = instances.clone();
+            more.extend(std::iter::repeat_n(Standing::New, new));
+            more.reverse();
+            prop_assert_eq!(whole(&more), whole(&instances));
+        }
+
+        #[test]
+        fn taking_over_keeps_the_verdict(looks in prop::collection::vec((any::<bool>(), 0_u8..5), 0..30), holds in any::<bool>()) {
+            let mut judge = judge();
+            for (held, outcome) in looks {
+                match [Good, Bad, Full, Blind].get(usize::from(outcome)) {
+                    Some(outcome) => drop(judge.finish(if held && holds { Held } else { Fresh }, *outcome, 0)),
+                    None => drop(judge.expire()),
+                }
+            }
+            let (verdict, standing) = (judge.verdict(), judge.standing());
+            let taken = judge.take_over(SCHEDULE, holds, None, 0);
+            prop_assert_eq!((taken.verdict(), taken.standing()), (verdict, standing));
+        }
+
         #[test]
         fn only_a_good_look_or_a_full_server_makes_it_up(
             looks in prop::collection::vec((any::<bool>(), 0_u8..5), 0..60)

@@ -145,11 +145,37 @@ class PostgreSQL(Server):
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
 
+class Gateway(Server):
+    """A WebSocket gateway on Node's `ws`, with its page of metrics: the one of the integration tests."""
+
+    def __init__(self):
+        super().__init__("gateway", environment={"PATH": os.environ["PATH"], "NODE_PATH": "/usr/share/nodejs"})
+        self.port, self.counts = free_port(), free_port()
+        self.start()
+
+    def start(self):
+        self.run("node", ROOT / "tests/support/node/gateway.js", self.port, self.counts)
+        until("the gateway", lambda: accepts(self.port))
+
+    def fail(self):
+        self.end(signal.SIGKILL)
+
+    mend = start
+
+    @property
+    def url(self):
+        return f"ws://127.0.0.1:{self.port}/"
+
+    @property
+    def metrics_url(self):
+        return f"http://127.0.0.1:{self.port}/metrics"
+
+
 class Service:
     """An HTTP service whose readiness can be switched; it also takes pages and notes when they came."""
 
     def __init__(self):
-        self.ready, self.calls, self.changed = True, [], threading.Condition()
+        self.ready, self.calls, self.changed, self.scrapes = True, [], threading.Condition(), 0
         scene = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -158,12 +184,28 @@ class Service:
             def do_GET(self):
                 if self.path.startswith("/page/"):
                     scene.note(self.path, None)
+                if self.path == "/metrics":
+                    return self.expose()
                 self.answer(200 if scene.ready or self.path != "/health/ready" else 503)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 scene.note(self.path, json.loads(body))
                 self.answer(200)
+
+            def expose(self):
+                scene.scrapes += 1
+                names = (f'http_request_duration_seconds_bucket{{path="/v1/items/{path}",status_code="{code}",le="{le}"}}'
+                         for path in range(5) for code in (200, 404, 500) for le in ("0.1", "0.5", "1", "+Inf"))
+                head = "# TYPE http_request_duration_seconds histogram\n"
+                body = (head + "".join(f"{name} {scene.scrapes * 7}\n" for name in names)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                try:
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    pass  # the caller did not wait for the answer
 
             def answer(self, status):
                 self.send_response(status)

@@ -22,7 +22,12 @@ rule_files: [{path: rules.yml, hold: true}]
 
 /// Pages the receiver for the alerts of [`RULES`] alone; `more` holds the targets, and whatever else.
 pub fn paging(receiver: &Receiver, more: &str) -> Setup {
-    let text = format!(
+    Setup::new(&paging_text(receiver, more)).with_file("rules.yml", RULES)
+}
+
+/// What [`paging`] writes, to change the configuration of a running agent.
+pub fn paging_text(receiver: &Receiver, more: &str) -> String {
+    format!(
         "{OFTEN}
 alerting:
   route:
@@ -35,14 +40,17 @@ alerting:
     webhook_configs: [{{url: \"{}\"}}]
 {more}",
         receiver.url()
-    );
-    Setup::new(&text).with_file("rules.yml", RULES)
+    )
 }
 
 /// Pages the receiver for every alert, the shipped rules' too.
 pub fn paging_everything(receiver: &Receiver, more: &str) -> Setup {
-    let text = format!("{OFTEN}{}{more}", pages_for_everything(receiver));
-    Setup::new(&text).with_file("rules.yml", RULES)
+    Setup::new(&paging_everything_text(receiver, more)).with_file("rules.yml", RULES)
+}
+
+/// What [`paging_everything`] writes.
+pub fn paging_everything_text(receiver: &Receiver, more: &str) -> String {
+    format!("{OFTEN}{}{more}", pages_for_everything(receiver))
 }
 
 /// The `alerting` that pages for every alert, each target on its own.

@@ -187,7 +187,8 @@ fn a_state_folder_that_is_deleted_while_the_agent_runs_is_made_anew_and_loses_no
     std::fs::remove_dir_all(&folder).unwrap();
     scene.two.answer(Answer::Status(503));
     scene.wait_for_page("two");
-    until("the state file", SOON, || folder.join("state.db").exists());
+    // With nothing else to write, it looks every 30 s.
+    until("the state file", 2 * SOON, || folder.join("state.db").exists());
     wait_for_durable(&agent, true);
     agent.kill9();
     agent.start_again();
@@ -205,7 +206,7 @@ fn delivery(seq: i64, size: usize) -> Op {
     Op::PutDelivery(Delivery {
         seq,
         receiver: "pager".into(),
-        webhook: 0,
+        endpoint: "webhook/0".into(),
         key: "pager:{}".into(),
         id: format!("msg_{seq}"),
         first: true,

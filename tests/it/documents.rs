@@ -38,7 +38,7 @@ fn every_heading_that_a_document_links_to_exists() {
 #[test]
 fn every_shipped_alert_has_a_runbook_and_no_other_has() {
     let shipped = rule::shipped();
-    let alerts: BTreeSet<&str> = rule::names(&shipped).into_iter().collect();
+    let alerts: BTreeSet<&str> = rule::names(&shipped).into_iter().filter(|name| !name.contains(':')).collect();
     let files = fs::read_dir("docs/runbooks").unwrap().map(|entry| entry.unwrap().path());
     let names: Vec<String> = files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     let runbooks: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| *name != "README").collect();

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::support::agent::{Agent, Setup};
+use crate::support::client;
 use crate::support::http::{Answer, HttpService};
+use crate::support::node::Gateway;
 use crate::support::place::folder;
 use crate::support::postgres::Postgres;
 use crate::support::prometheus::{Prometheus, promtool, promtool3, run_promtool};
@@ -14,13 +16,27 @@ use crate::support::wait::{SOON, eventually, until};
 /// promtool's exit code where the text can be read, but names are not as one would choose them today.
 const LINTS: i32 = 3;
 
+const TARGETS: [&str; 7] = ["api", "cache", "db", "gateway", "machine", "port", "shop"];
+
 struct Scene {
-    _services: (HttpService, Postgres, Redis, Receiver),
+    _services: (HttpService, Postgres, Redis, Receiver, Gateway, HttpService),
     agent: Agent,
 }
 
+/// What is unusual and yet good: escapes, values that are no numbers, an exemplar, an empty help, an info.
+fn page() -> Answer {
+    let text = "# TYPE shop_orders counter\n# HELP shop_orders Orders \\\"taken\\\"\n\
+                shop_orders_total{path=\"C:\\\\a\\nb\",target=\"x\"} 1 # {trace_id=\"1\"} 1.0\n\
+                # TYPE shop_wait histogram\nshop_wait_bucket{le=\"1\"} 1\nshop_wait_bucket{le=\"+Inf\"} 2\n\
+                shop_wait_sum NaN\nshop_wait_count 2\n# TYPE shop_build info\nshop_build_info{v=\"1\"} 1\n# EOF\n";
+    let headers = vec![("Content-Type".to_owned(), "application/openmetrics-text; version=1.0.0".to_owned())];
+    Answer::Full { status: 200, headers, body: text.as_bytes().to_vec() }
+}
+
 fn one_of_each_kind() -> Scene {
-    let services = (HttpService::start(Answer::Status(200)), Postgres::start(), Redis::start(), Receiver::start());
+    let (databases, gateway) = ((Postgres::start(), Redis::start()), Gateway::start());
+    let (api, shop) = (HttpService::start(Answer::Status(200)), HttpService::start(page()));
+    let services = (api, databases.0, databases.1, Receiver::start(), gateway, shop);
     let targets = format!(
         "
 defaults: {{interval: 300ms}}
@@ -28,16 +44,22 @@ targets:
   api: {{http: {{url: \"{}\"}}}}
   db: {{postgres: {{url: \"{}\"}}}}
   cache: {{redis: {{url: \"{}\"}}}}
+  machine: {{host: {{}}}}
+  gateway: {{websocket: {{url: \"{}\", load: {{metrics: \"{}\", gauge: ws_connections}}}}}}
+  shop: {{scrape: {{url: \"{}\"}}}}
   port: {{tcp: {{address: \"127.0.0.1:{}\"}}, labels: {{odd: \"a \\\"quoted\\\" \\\\ value\\nof two lines\"}}}}
 ",
         services.0.url("/"),
         services.1.url(),
         services.2.url(),
+        services.4.url(),
+        services.4.metrics_url(),
+        services.5.url("/metrics"),
         services.2.port
     );
     let alerting = crate::configuration::pages_for_everything(&services.3);
     let agent = Setup::new(&(targets + &alerting)).start();
-    for target in ["api", "db", "cache", "port"] {
+    for target in TARGETS {
         agent.wait_for_verdict(target, true);
     }
     Scene { _services: services, agent }
@@ -82,7 +104,11 @@ fn a_real_prometheus_scrapes_the_agent() {
     let prometheus = Prometheus::scraping(scene.agent.address());
     let found = eventually("the verdicts in Prometheus", SOON, || {
         let found = prometheus.query("watchkeeper_target_up");
-        if found.len() == 4 { Ok(found) } else { Err(format!("{found:?} of {}", prometheus.get("/api/v1/targets"))) }
+        if found.len() == TARGETS.len() {
+            Ok(found)
+        } else {
+            Err(format!("{found:?} of {}", prometheus.get("/api/v1/targets")))
+        }
     });
     for series in &found {
         assert_eq!(series["value"][1], "1", "{series}");
@@ -94,12 +120,24 @@ fn a_real_prometheus_scrapes_the_agent() {
 }
 
 #[test]
+fn prometheus_reads_openmetrics_where_it_asks_for_it() {
+    let scene = one_of_each_kind();
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: agent\r\nAccept: {accept}\r\n\r\n");
+    let answer = client::send(scene.agent.address(), request.as_bytes()).unwrap();
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
+    assert!(answer.body.contains("# TYPE watchkeeper_probes counter\nwatchkeeper_probes_total{"), "{}", answer.body);
+}
+
+#[test]
 fn every_metric_is_in_the_reference() {
     const REFERENCE: &str = include_str!("../../docs/reference/metrics.md");
-    const KINDS: [&str; 4] = ["http", "postgres", "redis", "tcp"];
+    const KINDS: [&str; 8] = ["host", "http", "postgres", "redis", "scrape", "tcp", "tls", "websocket"];
     let scene = one_of_each_kind();
     let text = scene.agent.get("/metrics").body;
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let names = names.filter(|name| !name.starts_with("shop_"));
     let (ours, theirs): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with("watchkeeper_"));
     assert!(ours.contains(&"watchkeeper_outbox_depth"), "the receiver's are there: {ours:?}");
     let missing: Vec<_> = ours.iter().filter(|name| !REFERENCE.contains(&format!("`{name}`"))).collect();

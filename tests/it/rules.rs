@@ -122,3 +122,25 @@ fn unit_tests_pass_and_fail_where_they_do_in_promtool() {
         }
     }
 }
+
+/// The blocks of YAML in a document.
+fn examples(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(rules().join("..").join(document)).expect("the document");
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_documented_mapping_passes_its_documented_test() {
+    let place = folder();
+    let [mapping, test] = &examples("docs/how-to/map-your-metrics.md")[..] else { panic!("two examples") };
+    std::fs::write(place.path().join("django.yml"), mapping).expect("the mapping");
+    std::fs::write(place.path().join("test.yml"), test).expect("the test");
+    std::fs::copy(rules().join("services.yml"), place.path().join("services.yml")).expect("the shipped rules");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let args = Args { files: vec![place.path().join("test.yml")] };
+    assert!(run(&args, &mut out, &mut err).expect("memory"), "{}", String::from_utf8_lossy(&err));
+    for tool in promtools() {
+        assert!(passes(&tool, &["test", "rules", "test.yml"], place.path()), "{}", tool.display());
+    }
+}

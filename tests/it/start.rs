@@ -93,7 +93,8 @@ fn what_the_environment_names_is_watched() {
     for target in ["database", "redis", "api"] {
         agent.wait_for_verdict(target, true);
     }
-    assert_eq!(agent.metrics("watchkeeper_target_up", &[]).len(), 3);
+    agent.wait_for_verdict("host", true);
+    assert_eq!(agent.metrics("watchkeeper_target_up", &[]).len(), 4);
 }
 
 #[test]
@@ -106,8 +107,10 @@ fn a_configuration_file_is_not_added_to_by_the_environment() {
 }
 
 #[test]
-fn with_nothing_to_watch_it_runs_and_says_what_to_do() {
-    let agent = from_environment().start();
+fn with_nothing_named_it_watches_its_host_and_says_what_to_do() {
+    let agent = from_environment().environment("NODE_NAME", "node-7").start();
+    agent.wait_for_verdict("host", true);
+    assert_eq!(agent.metrics("node_load1", &["node=\"node-7\"", "instance=\"node-7\""]).len(), 1);
     let line = agent.wait_for_line("what to name", |line| line.to_string().contains("DATABASE_URL"));
     assert!(matches!(line["level"].as_str(), Some("warn" | "error")), "{line}");
     until("it to be ready", SOON, || agent.get("/health/ready").status == 200);
@@ -232,13 +235,4 @@ fn every_command_has_help_with_an_example() {
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         assert!(ended.output.contains("Example"), "{arguments:?}: {}", ended.output);
     }
-}
-
-#[test]
-fn sighup_is_logged_and_changes_nothing() {
-    let mut agent = Agent::start("targets: {port: {tcp: {address: \"127.0.0.1:1\"}}}");
-    agent.signal("HUP");
-    agent.wait_for_line("the signal", |line| line["message"].to_string().contains("SIGHUP"));
-    assert_eq!(agent.get("/health/live").status, 200);
-    assert_eq!(agent.terminate().code(), Some(0));
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::{self, Response};
-use super::place::folder;
+use super::place::{folder, is_root};
 use super::process::{kill, signal, wait_for_exit};
 use super::wait::{SOON, eventually};
 
@@ -20,6 +20,8 @@ pub struct Setup {
     state: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// What it sees as /etc/hosts.
+    hosts: Option<PathBuf>,
 }
 
 impl Setup {
@@ -38,7 +40,7 @@ impl Setup {
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
             ("HOME".to_owned(), folder.path().display().to_string()),
         ];
-        Setup { folder, state, arguments: Vec::new(), environment }
+        Setup { folder, state, arguments: Vec::new(), environment, hosts: None }
     }
 
     /// Replaces the configuration file; a running agent is not told.
@@ -65,6 +67,13 @@ impl Setup {
         self
     }
 
+    /// Names that the agent alone sees: the text of a hosts file, which takes the place of /etc/hosts in a mount
+    /// namespace of its own. Written again with [`Setup::write`], as `hosts`, it is seen at the next look.
+    pub fn with_hosts(mut self, text: &str) -> Self {
+        self.hosts = Some(self.write("hosts", text));
+        self
+    }
+
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -86,7 +95,10 @@ impl Setup {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_watchkeeper"));
+        let mut command = match &self.hosts {
+            None => Command::new(AGENT),
+            Some(hosts) => with_hosts(hosts),
+        };
         command.env_clear().envs(self.environment.iter().cloned()).args(&self.arguments);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -108,6 +120,16 @@ impl Setup {
         running.join();
         Ended { code: status.code(), output: running.output.text(), errors: running.errors.text() }
     }
+}
+
+const AGENT: &str = env!("CARGO_BIN_EXE_watchkeeper");
+
+/// The agent's own process: neither `unshare` nor the shell forks.
+fn with_hosts(hosts: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.arg(if is_root() { "--mount" } else { "-rm" });
+    command.args(["sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]).arg(hosts).arg(AGENT);
+    command
 }
 
 /// How a run ended that ended by itself.

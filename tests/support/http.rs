@@ -1,10 +1,11 @@
 //! An HTTP/1.1 service in this process whose answers a test can switch while it runs.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::place::free_port;
 use super::tcp::{TcpService, drip, wait_until_closed};
 
 /// One request, as it was read. Header names are in lower case.
@@ -71,10 +72,19 @@ impl HttpService {
         Self::start_deciding(move |_| answer.clone())
     }
 
+    /// At an address of the test's choice, so that several can share a port.
+    pub fn start_at(ip: Ipv4Addr, port: u16, answer: Answer) -> Self {
+        Self::start_deciding_at(ip, port, move |_| answer.clone())
+    }
+
     pub fn start_deciding(decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_deciding_at(Ipv4Addr::LOCALHOST, free_port(), decide)
+    }
+
+    fn start_deciding_at(ip: Ipv4Addr, port: u16, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let answer: Arc<Mutex<Arc<Decide>>> = Arc::new(Mutex::new(Arc::new(decide)));
         let requests = Arc::new(AtomicUsize::new(0));
-        let tcp = TcpService::start({
+        let tcp = TcpService::start_at(ip, port, {
             let (answer, requests) = (answer.clone(), requests.clone());
             move |connection| {
                 let _closed = serve(connection, &answer, &requests);

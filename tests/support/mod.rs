@@ -5,9 +5,15 @@
 //! Everything blocks, so that it can be used from plain tests and from `#[tokio::test]` alike.
 
 pub mod agent;
+pub mod alertmanager;
+pub mod application;
+pub mod cgroup;
 pub mod client;
+pub mod faketime;
 pub mod http;
 pub mod mount;
+pub mod node;
+pub mod pgbouncer;
 pub mod place;
 pub mod postgres;
 pub mod process;

@@ -128,7 +128,8 @@ impl Postgres {
     /// Runs SQL with psql, as the superuser: the rows, one a line, columns separated by `|`.
     #[track_caller]
     pub fn execute(&self, sql: &str) -> String {
-        let mut psql = Command::new(Path::new(PROGRAMS).join("psql"));
+        let mut psql = Command::new("/usr/bin/timeout");
+        psql.arg("60").arg(Path::new(PROGRAMS).join("psql"));
         psql.env_clear().args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.url());
         run(&mut psql).trim_end().to_owned()
     }

@@ -118,6 +118,13 @@ impl Receiver {
         self.kept.lock().expect("no panic").deliveries.clone()
     }
 
+    /// Forgets everything that was sent until now.
+    pub fn forget(&self) {
+        let mut kept = self.kept.lock().expect("no panic");
+        kept.deliveries.clear();
+        kept.taken.clear();
+    }
+
     /// What the receiver took, in order.
     pub fn accepted(&self) -> Vec<Delivery> {
         self.attempts().into_iter().filter(Delivery::accepted).collect()

@@ -104,6 +104,15 @@ impl Redis {
         Ok(stream)
     }
 
+    /// How many connections it has taken since its start, the one that asks included.
+    #[track_caller]
+    pub fn connections_received(&self) -> usize {
+        let stats = self.command(&["INFO", "stats"]);
+        let count =
+            stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")?.trim().parse().ok());
+        count.unwrap_or_else(|| panic!("no count of connections in {stats}"))
+    }
+
     /// Runs one command on a connection of its own: the answer as text, an array's items one a line.
     #[track_caller]
     pub fn command(&self, words: &[&str]) -> String {

@@ -13,8 +13,9 @@ use super::place::free_port;
 /// What is done with one accepted connection, on a thread of its own. The connection is closed when it returns.
 pub type Serve = dyn Fn(&mut TcpStream) + Send + Sync;
 
-/// Listens on 127.0.0.1 and gives each connection to one function. Dropping it closes everything.
+/// Listens on 127.0.0.1, or another address of the loopback network, and gives each connection to one function. Dropping it closes everything.
 pub struct TcpService {
+    ip: Ipv4Addr,
     pub port: u16,
     serve: Arc<Serve>,
     accepted: Arc<AtomicUsize>,
@@ -29,8 +30,12 @@ struct Listening {
 
 impl TcpService {
     pub fn start(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
-        let mut service =
-            TcpService { port: free_port(), serve: Arc::new(serve), accepted: Arc::default(), listening: None };
+        Self::start_at(Ipv4Addr::LOCALHOST, free_port(), serve)
+    }
+
+    /// At an address of the test's choice.
+    pub fn start_at(ip: Ipv4Addr, port: u16, serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
+        let mut service = TcpService { ip, port, serve: Arc::new(serve), accepted: Arc::default(), listening: None };
         service.start_again();
         service
     }
@@ -82,7 +87,7 @@ impl TcpService {
         let Some(listening) = self.listening.take() else { return };
         listening.stopping.store(true, Ordering::SeqCst);
         // The acceptor sees the flag when something connects.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        drop(TcpStream::connect((self.ip, self.port)));
         drop(listening.acceptor.join());
         for (_, connection) in listening.connections.lock().expect("no panic").drain() {
             drop(connection.shutdown(Shutdown::Both));
@@ -92,7 +97,7 @@ impl TcpService {
     /// Listens again on the same port.
     pub fn start_again(&mut self) {
         assert!(self.listening.is_none(), "the service listens already");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port that was free");
+        let listener = TcpListener::bind((self.ip, self.port)).expect("the port that was free");
         let stopping = Arc::new(AtomicBool::new(false));
         let connections = Arc::new(Mutex::new(HashMap::new()));
         let acceptor = std::thread::spawn({

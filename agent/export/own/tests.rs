@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ fn shown(store: &Store, own: &OwnMetrics, now: Timestamp) -> String {
     let catalogue = own.catalogue.lock().unwrap();
     let mut out = String::new();
     let samples = store.newest(now).map(|(labels, value, _)| (labels, value));
-    text::write(&mut out, samples, &catalogue, &BTreeMap::new(), &[]);
+    text::write(&mut out, Dialect::Prometheus, samples, &catalogue, &BTreeMap::new(), &[]);
     out
 }
 

@@ -142,12 +142,21 @@ fn open_metrics_exemplars_are_skipped_and_timestamps_are_seconds() {
 fn everything_is_bounded() {
     let limits = Limits { bytes: 40, samples: 2, labels: 2, label_bytes: 8 };
     let error = |text: &str| entries(text, Dialect::Prometheus, limits).find_map(Result::err).unwrap().to_string();
-    assert_eq!(error(&"\n".repeat(41)), "line 1: 41 bytes, more than the 40 that are read");
-    assert_eq!(error("a 1\nb 1\nc 1"), "line 3: more than 2 samples");
-    assert_eq!(error(r#"a{a="",b="",c=""} 1"#), "line 1: more than 2 labels");
-    assert_eq!(error(r#"a{a="123456789"} 1"#), "line 1: a label value of 9 bytes, more than 8");
-    assert_eq!(error(r#"a{a23456789=""} 1"#), "line 1: a label name of 9 bytes, more than 8");
-    assert_eq!(error("a23456789 1"), "line 1: a metric name of 9 bytes, more than 8");
+    assert_eq!(error(&"\n".repeat(41)), "line 1: 41 bytes, more than 40: expose less, or raise max_bytes");
+    assert_eq!(error("a 1\nb 1\nc 1"), "line 3: more than 2 samples: expose less, or raise max_series");
+    assert_eq!(error(r#"a{a="",b="",c=""} 1"#), "line 1: more than 2 labels: expose less, or raise max_labels");
+    assert_eq!(
+        error(r#"a{a="123456789"} 1"#),
+        "line 1: a label value of 9 bytes, more than 8: expose less, or raise max_label_bytes"
+    );
+    assert_eq!(
+        error(r#"a{a23456789=""} 1"#),
+        "line 1: a label name of 9 bytes, more than 8: expose less, or raise max_label_bytes"
+    );
+    assert_eq!(
+        error("a23456789 1"),
+        "line 1: a metric name of 9 bytes, more than 8: expose less, or raise max_label_bytes"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a server's certificates say.
 
+use std::fmt::Write;
+
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::der_parser::asn1_rs::Oid;
@@ -7,8 +9,14 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use super::problem::Problem;
+
 /// The most bytes of alternative names that are kept of one certificate.
 const NAMES_LIMIT: usize = 4 * 1024;
+/// The most characters that are kept of a subject or issuer, and bytes of a serial number (RFC 5280 has 20): they become
+/// labels, and a server may show another certificate each time.
+const NAME_LIMIT: usize = 1024;
+const SERIAL_LIMIT: usize = 64;
 
 /// What a TLS handshake showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +27,8 @@ pub struct TlsFacts {
     pub chain: Vec<CertificateFacts>,
     /// Whether the chain leads to someone trusted, for the right name, today.
     pub verified: bool,
+    /// What is wrong with the chain, where it was looked at and does not.
+    pub problem: Option<Problem>,
 }
 
 /// What one certificate says. Times are Unix seconds.
@@ -112,7 +122,11 @@ fn distinguished_name(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> =
         name.iter_rdn().map(|set| set.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
     parts.reverse();
-    parts.join(",")
+    let name = parts.join(",");
+    match name.char_indices().nth(NAME_LIMIT) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
@@ -154,11 +168,16 @@ fn escaped(value: &str) -> String {
 
 fn serial(bytes: &[u8]) -> String {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    hex(&bytes[zeros..])
+    hex(&bytes[zeros..bytes.len().min(zeros + SERIAL_LIMIT)])
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // A string takes what is written to it.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -180,19 +199,33 @@ mod tests {
     #[test]
     fn an_unused_certificate_counts_for_the_earliest_expiry_only() {
         let chain = vec![certificate("leaf", "ca", 300), certificate("ca", "root", 200), certificate("old", "root", 1)];
-        let facts = TlsFacts { version: None, chain, verified: true };
+        let facts = TlsFacts { version: None, chain, verified: true, problem: None };
         assert_eq!((facts.earliest_expiry(), facts.path_expiry()), (Some(1), Some(200)));
     }
 
     #[test]
     fn a_circle_of_issuers_ends() {
         let chain = vec![certificate("a", "b", 3), certificate("b", "a", 2)];
-        assert_eq!(TlsFacts { version: None, chain, verified: false }.path_expiry(), Some(2));
+        let facts = TlsFacts { version: None, chain, verified: false, problem: None };
+        assert_eq!(facts.path_expiry(), Some(2));
     }
 
     #[test]
     fn serials_lose_leading_zero_bytes_only() {
         assert_eq!(serial(&[0, 0x0a, 0x1b]), "0a1b");
+    }
+
+    #[test]
+    fn what_becomes_a_label_is_bounded() {
+        let mut params = rcgen::CertificateParams::new(vec!["x".repeat(200) + ".example"; 400]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "é".repeat(9_000));
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7; 5_000]));
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let facts = of_certificate(certificate.der()).unwrap();
+        assert_eq!(facts.subject.chars().count(), NAME_LIMIT + 1);
+        assert!(facts.subject.starts_with("CN=éé") && facts.subject == facts.issuer);
+        assert_eq!(facts.serial, "07".repeat(SERIAL_LIMIT));
+        assert!(facts.sans.join(",").len() <= NAMES_LIMIT && facts.sans.len() > 10);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! TLS as a client: whom to trust, who we are, and what the server showed, whether trusted or not.
 
 mod facts;
+mod problem;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verify;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use facts::{CertificateFacts, TlsFacts};
+pub use problem::Problem;
 
 use super::dial::Stream;
-use super::stamp::Stamp;
 use super::{bounded, failure_of_io};
+use crate::file;
 use crate::probe::{Failure, Reason};
+use crate::stamp::Stamp;
 
 /// The most that is read of a certificate or key file, in bytes.
 const FILE_LIMIT: u64 = 1024 * 1024;
@@ -83,6 +85,8 @@ struct Loaded {
 #[derive(Debug)]
 pub struct TlsError {
     pub failure: Failure,
+    /// `None` where the fault is not TLS's own: the time was over, the connection broke, a file of ours is unusable.
+    pub problem: Option<Problem>,
     pub facts: Option<TlsFacts>,
 }
 
@@ -103,7 +107,7 @@ impl Tls {
         let prepared = self.load().and_then(|loaded| Ok((loaded, self.server_name(host)?)));
         let (loaded, name) = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Err(Box::new(TlsError { failure: failure.at(peer), facts: None })),
+            Err(failure) => return Err(Box::new(TlsError { failure: failure.at(peer), problem: None, facts: None })),
         };
         let recorder = Arc::new(verify::Recorder::new(loaded.trust, &self.settings));
         let mut config = (*loaded.config).clone();
@@ -111,14 +115,14 @@ impl Tls {
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
         let outcome = bounded("tls", Some(peer), connecting).await;
         let facts = recorder.facts();
-        let failure = match outcome {
+        let (failure, problem) = match outcome {
             Ok(Ok(stream)) if facts.verified || self.settings.insecure_skip_verify => return Ok((stream, facts)),
-            Ok(Ok(_)) => Failure::new(Reason::Tls, "tls", "the certificate was not verified"),
+            Ok(Ok(_)) => (Failure::new(Reason::Tls, "tls", "the certificate was not verified"), facts.problem),
             Ok(Err(error)) => failure_of_handshake(&error, &facts, host),
-            Err(failure) => failure,
+            Err(failure) => (failure, None),
         };
         let facts = Some(facts).filter(|facts| !facts.chain.is_empty());
-        Err(Box::new(TlsError { failure: failure.at(peer), facts }))
+        Err(Box::new(TlsError { failure: failure.at(peer), problem, facts }))
     }
 
     fn server_name(&self, host: &str) -> Result<ServerName<'static>, Failure> {
@@ -221,7 +225,7 @@ fn read_system_roots() -> RootCertStore {
 fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
     let unreadable = |error| SetupError::Unreadable { path: path.to_owned(), error };
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    file::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(unreadable(io::Error::other(format!("larger than {FILE_LIMIT} bytes"))));
     }
@@ -245,11 +249,14 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SetupError> {
         .map_err(|_| SetupError::Empty { path: path.to_owned(), what: "private key" })
 }
 
-fn failure_of_handshake(error: &io::Error, facts: &TlsFacts, host: &str) -> Failure {
+fn failure_of_handshake(error: &io::Error, facts: &TlsFacts, host: &str) -> (Failure, Option<Problem>) {
     let failure = failure_of_io("tls", error);
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(inner) => Failure { error: verify::explain(inner, facts, host), ..failure },
-        None => failure,
+        Some(inner) => {
+            let problem = Problem::of(inner, facts.chain.first());
+            (Failure { error: verify::explain(inner, facts, host), ..failure }, Some(problem))
+        }
+        None => (failure, None),
     }
 }

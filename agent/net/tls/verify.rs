@@ -9,7 +9,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, InvalidMessage, SignatureScheme};
 
 use super::TlsSettings;
-use super::facts::{self, TlsFacts};
+use super::facts::{self, CertificateFacts, TlsFacts};
+use super::problem::Problem;
 
 /// Whom to trust: certificate authorities, and single certificates that were named as such.
 #[derive(Debug, Clone)]
@@ -45,8 +46,12 @@ impl Recorder {
 
     pub fn facts(&self) -> TlsFacts {
         let seen = self.seen();
-        let chain = seen.chain.iter().filter_map(facts::of_certificate).collect();
-        TlsFacts { version: seen.version, chain, verified: matches!(seen.verdict, Some(Ok(()))) }
+        let chain: Vec<_> = seen.chain.iter().filter_map(facts::of_certificate).collect();
+        let problem = match &seen.verdict {
+            Some(Err(error)) => Some(Problem::of(error, chain.first())),
+            _ => None,
+        };
+        TlsFacts { version: seen.version, chain, verified: matches!(seen.verdict, Some(Ok(()))), problem }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -140,19 +145,23 @@ pub(super) fn explain(error: &Error, facts: &TlsFacts, host: &str) -> String {
     let leaf = facts.chain.first();
     match (error, leaf) {
         (Error::InvalidCertificate(wrong), Some(leaf)) => match wrong {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                let ended = facts.earliest_expiry().unwrap_or(leaf.not_after);
-                format!("the certificate of {host} has expired on {}", facts::date(ended))
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                format!("the certificate of {host} is not valid before {}", facts::date(leaf.not_before))
-            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => expired(leaf, facts, host),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => not_yet(leaf, facts, host),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("the certificate is not for {host} but for {}", leaf.names())
             }
             CertificateError::UnknownIssuer => {
-                format!("the certificate's issuer is not trusted ({}): name its authority in `ca_file`", leaf.issuer)
+                let alone = facts.chain.len() == 1 && leaf.issuer != leaf.subject;
+                let or = if alone { ", or have the server send what lies between it and its authority" } else { "" };
+                format!(
+                    "the certificate's issuer is not trusted ({}): name its authority in `ca_file`{or}",
+                    leaf.issuer
+                )
             }
+            CertificateError::BadSignature => format!(
+                "the certificate's issuer {} is trusted, but with another key: name the present one in `ca_file`",
+                leaf.issuer
+            ),
             CertificateError::Other(_) if leaf.issuer == leaf.subject => format!(
                 "the certificate of {host} has signed itself ({}): name it in `ca_file` to trust it",
                 leaf.subject
@@ -162,4 +171,23 @@ pub(super) fn explain(error: &Error, facts: &TlsFacts, host: &str) -> String {
         (Error::InvalidMessage(InvalidMessage::InvalidContentType), _) => "what answers does not speak TLS".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Which certificate has ended: the server's own, or one that was sent with it.
+fn expired(leaf: &CertificateFacts, facts: &TlsFacts, host: &str) -> String {
+    let first = facts.chain.iter().min_by_key(|certificate| certificate.not_after).unwrap_or(leaf);
+    let ended = facts::date(first.not_after);
+    if first.not_after == leaf.not_after {
+        return format!("the certificate of {host} has expired on {ended}");
+    }
+    format!("a certificate in the chain of {host} ({}) has expired on {ended}: renew the chain", first.subject)
+}
+
+fn not_yet(leaf: &CertificateFacts, facts: &TlsFacts, host: &str) -> String {
+    let last = facts.chain.iter().max_by_key(|certificate| certificate.not_before).unwrap_or(leaf);
+    let begins = facts::date(last.not_before);
+    if last.not_before == leaf.not_before {
+        return format!("the certificate of {host} is not valid before {begins}");
+    }
+    format!("a certificate in the chain of {host} ({}) is not valid before {begins}", last.subject)
 }

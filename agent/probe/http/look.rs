@@ -9,6 +9,7 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 use url::Url;
 
 use super::expect::{BodyCheck, Statuses};
+use super::json::JsonCheck;
 use super::settings::{Settings, header_value};
 use super::{BODY_LENGTH, CONTENT_LENGTH, DURATION, FAILED_REGEX, REDIRECTS, SSL, STATUS_CODE, VERSION};
 use crate::net::Net;
@@ -20,7 +21,7 @@ use crate::secret::SecretSource;
 const PHASES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"];
 
 /// The settings, made ready to be used again and again.
-pub(super) struct Plan {
+pub struct Plan {
     settings: Settings,
     method: Method,
     headers: HeaderMap,
@@ -28,6 +29,7 @@ pub(super) struct Plan {
     credentials: Option<Credentials>,
     status: Statuses,
     expect: BodyCheck,
+    json: Vec<JsonCheck>,
     redirects: u32,
     max_body: usize,
     tls: Tls,
@@ -89,6 +91,7 @@ impl Plan {
             headers: settings.parsed_headers()?,
             header_files: settings.header_files()?,
             expect: settings.expect_body.compile().map_err(|errors| errors.join("; "))?,
+            json: settings.json.iter().map(|expect| expect.compile()).collect::<Result<_, _>>()?,
             credentials: credentials(&settings),
             status: settings.status.clone(),
             redirects: settings.redirects,
@@ -99,20 +102,71 @@ impl Plan {
         })
     }
 
-    pub async fn look(&self, net: &Net) -> Report {
+    /// `found` is which of the candidate paths was there at the look before.
+    pub async fn look(&self, net: &Net, found: &mut Option<usize>) -> Report {
         let mut seen = Seen::default();
-        let outcome = self.run(net, &mut seen).await;
+        let outcome = self.run(net, found, &mut seen).await;
         seen.report(outcome.err())
     }
 
-    async fn run(&self, net: &Net, seen: &mut Seen) -> Result<(), Failure> {
+    async fn run(&self, net: &Net, found: &mut Option<usize>, seen: &mut Seen) -> Result<(), Failure> {
         let home = self.home()?;
-        let mut step = Step { url: home.url.clone(), method: self.method.clone(), body: home.body.clone() };
+        if self.settings.paths.is_empty() {
+            let answer = self.follow(net, &home, home.url.clone(), seen).await?;
+            return self.judge(&answer, seen);
+        }
+        let mut tried = Vec::new();
+        // The one that was there last, then the others in their order.
+        let others = (0..self.settings.paths.len()).filter(|at| Some(*at) != *found);
+        for at in found.iter().copied().chain(others).collect::<Vec<_>>() {
+            let path = &self.settings.paths[at];
+            let url = home.url.join(path);
+            let url = url.map_err(|error| Failure::new(Reason::Protocol, "request", format!("{path}: {error}")))?;
+            let named = |failure: Failure| Failure { error: format!("{path}: {}", failure.error), ..failure };
+            let answer = self.follow(net, &home, url, seen).await.map_err(named)?;
+            if !self.is_missing(answer.status) {
+                *found = Some(at);
+                return self.judge(&answer, seen).map_err(named);
+            }
+            tried.push(format!("{path} ({})", answer.status.as_u16()));
+        }
+        *found = None;
+        let error = format!("none of the paths is there: tried {}", tried.join(", "));
+        Err(Failure { address: seen.peer, ..Failure::new(Reason::Status, "response", error) })
+    }
+
+    /// Whether an answer says that there is no such endpoint, rather than how it is.
+    fn is_missing(&self, status: StatusCode) -> bool {
+        matches!(status.as_u16(), 404 | 405 | 501) && !self.status.contains(status.as_u16())
+    }
+
+    /// The answer where the redirects end, for a kind that judges it by itself, and a report of the phases and the
+    /// connection. `more` headers are sent besides the configured ones.
+    pub async fn fetch(&self, net: &Net, more: &HeaderMap) -> (Report, Result<Response, Failure>) {
+        let mut seen = Seen::default();
+        let answer = self.fetch_home(net, more, &mut seen).await;
+        let mut report = Report { phases: seen.phases, ..Report::default() };
+        network::read_connection(&mut report, seen.peer, seen.tls.as_ref());
+        (report, answer)
+    }
+
+    async fn fetch_home(&self, net: &Net, more: &HeaderMap, seen: &mut Seen) -> Result<Response, Failure> {
+        let mut home = self.home()?;
+        for (name, value) in more {
+            home.headers.entry(name).or_insert_with(|| value.clone());
+        }
+        self.follow(net, &home, home.url.clone(), seen).await
+    }
+
+    /// Asks for a URL, and for what its answers redirect to, until one is to be judged.
+    async fn follow(&self, net: &Net, home: &Home, url: Url, seen: &mut Seen) -> Result<Response, Failure> {
+        let mut step = Step { url, method: self.method.clone(), body: home.body.clone() };
+        seen.redirects = 0;
         loop {
-            let answer = self.ask(net, &home, &step, seen).await?;
-            match self.next(&home, &step, &answer, seen.redirects)? {
+            let answer = self.ask(net, home, &step, seen).await?;
+            match self.next(home, &step, &answer, seen.redirects)? {
                 Some(next) => step = next,
-                None => return self.judge(&answer, seen),
+                None => return Ok(answer),
             }
             seen.redirects += 1;
         }
@@ -198,7 +252,8 @@ impl Plan {
             let error = format!("status {}, wanted {}{}", answer.status, self.status, self.remark(answer));
             return Err(Failure::new(Reason::Status, "response", error).at(answer.peer));
         }
-        match self.expect.unmet(&answer.body, answer.truncated) {
+        let unmet = self.expect.unmet(&answer.body, answer.truncated);
+        match unmet.or_else(|| super::json::unmet(&self.json, &answer.body, answer.truncated)) {
             None => Ok(()),
             Some(error) => {
                 seen.body_unmet = true;

@@ -2,6 +2,7 @@
 //! own, metrics under the blackbox exporter's names and with its zeros where nothing was learned.
 
 mod expect;
+mod json;
 mod look;
 mod settings;
 #[cfg(test)]
@@ -10,7 +11,10 @@ mod tests;
 use std::sync::Arc;
 
 pub use expect::{ExpectBody, Statuses};
+pub use json::ExpectJson;
+pub(super) use look::Plan;
 pub use settings::{BasicAuth, Settings};
+pub(super) use settings::{header_name, header_value};
 
 use super::{Failure, Path, Reason, Report, network};
 use crate::net::Net;
@@ -54,16 +58,18 @@ pub struct Prober {
     /// Settings that `check` finds nothing wrong with always make a plan.
     plan: Result<Box<look::Plan>, String>,
     net: Arc<Net>,
+    /// Which of the candidate paths was there last.
+    found: Option<usize>,
 }
 
 impl Prober {
     pub fn new(settings: Settings, net: Arc<Net>) -> Self {
-        Prober { plan: look::Plan::new(settings).map(Box::new), net }
+        Prober { plan: look::Plan::new(settings).map(Box::new), net, found: None }
     }
 
     pub async fn look(&mut self, _path: Path) -> Report {
         match &self.plan {
-            Ok(plan) => plan.look(&self.net).await,
+            Ok(plan) => plan.look(&self.net, &mut self.found).await,
             Err(error) => Report::failed(Failure::new(Reason::Protocol, "request", error)),
         }
     }

@@ -10,12 +10,15 @@ use serde::Deserialize;
 use url::Url;
 
 use super::expect::{ExpectBody, Statuses};
+use super::json::{self, ExpectJson};
 use crate::net::tls::TlsSettings;
 use crate::probe::{Failure, secret_url};
 use crate::secret::{Secret, SecretSource};
 
 /// How many redirects are followed unless configured, and at most: the blackbox exporter's figure.
 pub const MAX_REDIRECTS: u32 = 10;
+/// How many paths may be tried.
+const MAX_PATHS: usize = 8;
 /// How much of a body is read unless configured, in bytes.
 const BODY: usize = 1024 * 1024;
 /// How much of a body may be configured to be read, in bytes.
@@ -62,6 +65,12 @@ pub struct Settings {
     /// What the body must and must not hold.
     #[serde(default)]
     pub expect_body: Box<ExpectBody>,
+    /// What the body, as JSON, must say: every value that a path selects, and at least one.
+    #[serde(default, deserialize_with = "json::one_or_many")]
+    pub json: Vec<ExpectJson>,
+    /// Where the health endpoint may be: the first that is there (not 404, 405 or 501) decides, and is remembered.
+    #[serde(default)]
+    pub paths: Vec<String>,
     /// How many redirects are followed, 0 to 10. With 0, or one more than this, the redirect is the answer.
     #[serde(default = "redirects")]
     pub redirects: u32,
@@ -96,10 +105,11 @@ fn max_body() -> usize {
     BODY
 }
 
-impl Settings {
-    pub fn from_url(url: &str) -> Result<Self, String> {
-        let settings = Settings {
-            url: Some(Secret::new(url)),
+/// What is meant where nothing is given.
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            url: None,
             url_file: None,
             method: get(),
             headers: BTreeMap::new(),
@@ -111,12 +121,19 @@ impl Settings {
             basic_auth: None,
             status: Statuses::default(),
             expect_body: Box::default(),
+            json: Vec::new(),
+            paths: Vec::new(),
             redirects: redirects(),
             max_body: max_body(),
             tls: Box::default(),
-        };
+        }
+    }
+}
+
+impl Settings {
+    pub fn from_url(url: &str) -> Result<Self, String> {
         parse_url(url)?;
-        Ok(settings)
+        Ok(Settings { url: Some(Secret::new(url)), ..Settings::default() })
     }
 
     pub fn instance(&self) -> Result<String, String> {
@@ -131,6 +148,8 @@ impl Settings {
         wrong.extend(self.header_files().err().map(|error| ("headers_file", error)));
         let patterns = self.expect_body.compile().err().unwrap_or_default();
         wrong.extend(patterns.into_iter().map(|error| ("expect_body", error)));
+        wrong.extend(self.json.iter().filter_map(|expect| Some(("json", expect.compile().err()?))));
+        wrong.extend(self.check_paths().map(|error| ("paths", error)));
         if self.redirects > MAX_REDIRECTS {
             wrong.push(("redirects", format!("at most {MAX_REDIRECTS} redirects are followed")));
         }
@@ -142,14 +161,30 @@ impl Settings {
         wrong
     }
 
-    /// Addresses of the name are tried in turn.
+    /// Each address of the URL's name is looked at by itself.
     pub fn instances(&self) -> Option<String> {
-        None
+        match self.read_url().ok()?.host()? {
+            url::Host::Domain(name) => Some(name.to_owned()),
+            _ => None,
+        }
     }
 
     /// Nothing is held.
     pub fn reconnect(&self) -> Option<Duration> {
         None
+    }
+
+    fn check_paths(&self) -> Option<String> {
+        if let Some(path) = self.paths.iter().find(|path| !path.starts_with('/') || path.starts_with("//")) {
+            return Some(format!("{path:?} is not a path: begin it with one slash, as in /health"));
+        }
+        if self.paths.len() > MAX_PATHS {
+            return Some(format!("at most {MAX_PATHS} paths are tried: each may cost a request of one look's time"));
+        }
+        let own = self.url.as_ref().and_then(|url| parse_url(url.expose()).ok());
+        let has_path = own.is_some_and(|url| url.path() != "/" || url.query().is_some());
+        (!self.paths.is_empty() && has_path)
+            .then(|| "the URL has a path of its own: end it after the port, or leave `paths` out".to_owned())
     }
 
     fn check_credentials(&self) -> Vec<(&'static str, String)> {
@@ -176,7 +211,7 @@ impl Settings {
     }
 
     /// The URL as it is now.
-    pub(super) fn read_url(&self) -> Result<Url, Failure> {
+    pub(in crate::probe) fn read_url(&self) -> Result<Url, Failure> {
         secret_url::read(self.url.as_ref(), self.url_file.as_deref(), parse_url)
     }
 
@@ -220,7 +255,7 @@ fn parse_url(text: &str) -> Result<Url, String> {
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(in crate::probe) fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed: HeaderName = name.parse().map_err(|_| format!("the header {name:?} has no valid name"))?;
     if REFUSED.contains(&parsed.as_str()) {
         return Err(format!("the header {name:?} cannot be set: it follows from the request"));
@@ -228,7 +263,7 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
     Ok(parsed)
 }
 
-pub(super) fn header_value(name: &str, value: &Secret) -> Result<HeaderValue, String> {
+pub(in crate::probe) fn header_value(name: &str, value: &Secret) -> Result<HeaderValue, String> {
     let value = HeaderValue::from_str(value.expose());
     let mut value = value.map_err(|_| format!("the header {name:?} has a value that cannot be sent"))?;
     value.set_sensitive(true);
@@ -302,6 +337,28 @@ mod tests {
         assert_eq!(wrong_keys(r#"{"url_file": "f", "headers_file": {"te": "f"}}"#), ["headers_file"]);
         let twice = r#"{"url_file": "f", "headers_file": {"Authorization": "f"}, "bearer_token": "x"}"#;
         assert_eq!(wrong_keys(twice), ["url"]);
+    }
+
+    #[test]
+    fn paths_and_json_are_checked_when_they_are_read() {
+        assert_eq!(wrong_keys(r#"{"url": "http://api", "paths": ["/health"], "json": {"path": "$.a"}}"#), [""; 0]);
+        assert_eq!(wrong_keys(r#"{"url": "http://api/x", "paths": ["/health"]}"#), ["paths"]);
+        for bad in ["health", "//other/health", ""] {
+            assert_eq!(wrong_keys(&format!(r#"{{"url": "http://api", "paths": ["/ok", "{bad}"]}}"#)), ["paths"]);
+        }
+        let wrong = settings(r#"{"url": "http://api", "json": [{"path": "$.ok"}, {"path": "$.a["}]}"#).check();
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].1.contains(r#""$.a[""#), "{wrong:?}");
+        let misspelt = r#"{"url": "http://api", "json": [{"path": "$.ok", "equal": 1}]}"#;
+        assert!(serde_json::from_str::<Settings>(misspelt).unwrap_err().to_string().contains("equal"));
+    }
+
+    #[test]
+    fn addresses_of_a_name_are_instances_and_an_address_is_one() {
+        let instances = |url: &str| Settings::from_url(url).unwrap().instances();
+        assert_eq!(instances("http://u:p@API.example:80/x").as_deref(), Some("api.example"));
+        assert_eq!(instances("http://10.0.0.1/"), None);
+        assert_eq!(instances("http://[::1]/"), None);
     }
 
     #[test]

@@ -319,3 +319,67 @@ async fn url_headers_and_body_in_files_are_read_for_every_look() {
     let report = prober.look(Path::Fresh).await;
     assert_eq!(reason(&report), Some(Reason::Secret), "{}", error(&report));
 }
+
+#[tokio::test]
+async fn json_must_say_what_is_wanted() {
+    let body = r#"{"status": "UP", "parts": [{"name": "db", "ok": true}, {"name": "cache", "ok": false}], "lag": 2.0}"#;
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let server = Server::answering(answer).await;
+    for good in [
+        json!({"path": "$.status", "equals": "UP"}),
+        json!([{"path": "$.status", "equals": ["OK", "UP"]}, {"path": "$.lag", "equals": 2}, {"path": "$.parts[*].name"}]),
+        json!({"path": "$.parts[?@.name == 'db'].ok", "equals": true}),
+    ] {
+        assert_eq!(look_at(&server, json!({"json": good.clone()})).await.failure, None, "{good}");
+    }
+    for (bad, wanted) in [
+        (json!({"path": "$.status", "equals": "OK"}), r#"$.status is "UP", wanted "OK""#),
+        (json!({"path": "$.parts[*].ok", "equals": true}), "$.parts[*].ok is false, wanted true"),
+        (json!({"path": "$.missing"}), "$.missing selects nothing in the body"),
+    ] {
+        let report = look_at(&server, json!({"json": bad})).await;
+        assert_eq!((reason(&report), error(&report)), (Some(Reason::Body), wanted));
+        assert_eq!(value(&report, "probe_failed_due_to_regex"), 1.0);
+    }
+    let report = look_at(&server, json!({"json": {"path": "$.status"}, "max_body": 10})).await;
+    assert!(error(&report).contains("raise `max_body`"), "{}", error(&report));
+    let report = look_at(&Server::answering(OK).await, json!({"json": {"path": "$.status"}})).await;
+    assert!(error(&report).starts_with("the body is not JSON"), "{}", error(&report));
+}
+
+#[tokio::test]
+async fn the_first_path_that_is_there_decides_and_is_remembered() {
+    let there = Arc::new(std::sync::Mutex::new("/health"));
+    let told = there.clone();
+    let server = Server::start(move |mut stream, seen| {
+        let there = told.clone();
+        async move {
+            let head = read_head(&mut stream).await;
+            let is_there = head.starts_with(&format!("GET {} ", there.lock().unwrap()));
+            seen.requests.lock().unwrap().push(head);
+            let answer = if is_there { OK } else { "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n" };
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+            read_to_end(&mut stream).await;
+        }
+    })
+    .await;
+    let settings = json!({"url": server.url(""), "paths": ["/health/ready", "/health", "/api/health"]});
+    let settings: Settings = serde_json::from_value(settings).unwrap();
+    assert_eq!(settings.instance().unwrap(), server.url("/"));
+    let mut prober = Prober::new(settings, Arc::new(Net::new(NetSettings::default())));
+    let mut look = async || {
+        let report = within(Duration::from_secs(5), prober.look(Path::Fresh)).await.unwrap();
+        let asked = std::mem::take(&mut *server.seen.requests.lock().unwrap());
+        let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
+        (report.failure.map(|failure| failure.error), asked.iter().map(path).collect::<Vec<_>>())
+    };
+    assert_eq!(look().await, (None, vec!["/health/ready".to_owned(), "/health".to_owned()]));
+    assert_eq!(look().await, (None, vec!["/health".to_owned()]), "a steady look is one request");
+    *there.lock().unwrap() = "/api/health";
+    assert_eq!(look().await.1, ["/health", "/health/ready", "/api/health"]);
+    *there.lock().unwrap() = "/nowhere";
+    let (error, _) = look().await;
+    let tried = "/api/health (404), /health/ready (404), /health (404)";
+    assert_eq!(error.unwrap(), format!("none of the paths is there: tried {tried}"));
+}

@@ -11,9 +11,6 @@ use crate::sample::METRIC_NAME;
 /// The longest range or offset, milliseconds: Go's longest duration.
 const DURATION_LIMIT: f64 = i64::MAX as f64 / 1e9;
 
-/// Experimental in Prometheus.
-const COMPUTED: &str = "computed durations such as [5m * 2] are";
-
 impl Parser {
     /// A selector whose name, or opening brace, has been read.
     pub(super) fn selector(&mut self, name: Option<&str>, start: Range<usize>) -> Parsed<Expr> {
@@ -111,9 +108,6 @@ impl Parser {
                     self.offset(&mut operand, has_offset)?;
                     has_offset = true;
                 }
-                Token::Word(word) if matches!(word.as_str(), "anchored" | "smoothed") => {
-                    return Err(self.unsupported_here(&format!("the modifier {word} is")));
-                }
                 _ => return Ok(operand),
             }
         }
@@ -127,7 +121,6 @@ impl Parser {
             (Token::Symbol(":"), span) => {
                 return Err(unsupported(open.start..span.end, "subqueries such as x[1h:5m] are"));
             }
-            (Token::Symbol("+" | "-" | "*" | "/" | "%" | "^"), span) => return Err(unsupported(span, COMPUTED)),
             (Token::Word(word), span) if word.starts_with(':') => {
                 return Err(unsupported(open.start..span.end, "subqueries such as x[1h:5m] are"));
             }
@@ -174,8 +167,6 @@ impl Parser {
         let negative = matches!(sign, Some((Token::Symbol("-"), _)));
         let (seconds, span) = match self.next() {
             (Token::Number(seconds), span) => (seconds, span),
-            (Token::Symbol("("), span) => return Err(unsupported(span, COMPUTED)),
-            (Token::Word(_), span) if *self.peek() == Token::Symbol("(") => return Err(unsupported(span, COMPUTED)),
             (token, span) => {
                 let message = format!("unexpected {}: a number or duration was expected {place}", describe(&token));
                 return Err(error(span, message));

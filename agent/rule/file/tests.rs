@@ -33,13 +33,40 @@ fn a_rule_file_is_read_as_prometheus_reads_it() {
     assert_eq!((group.name.as_str(), group.interval, group.hold), ("g", Some(Duration::from_secs(30)), true));
     assert_eq!((empty.interval, empty.rules.len()), (None, 0));
     let rule = &group.rules[0];
-    assert_eq!((rule.pending_for, rule.keep_firing_for), (Duration::from_secs(300), Duration::from_secs(90)));
-    assert_eq!(rule.labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["level", "severity", "team"]);
+    let RuleKind::Alerting(alerting) = &rule.kind else { panic!("{rule:?}") };
+    assert_eq!((alerting.pending_for, alerting.keep_firing_for), (Duration::from_secs(300), Duration::from_secs(90)));
+    assert_eq!(
+        alerting.labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["level", "severity", "team"]
+    );
     assert_eq!(rule.at.to_string(), "r.yml:6:16");
     assert_eq!(
         (rule.id.as_str(), group.rules[1].id.as_str()),
         (r#"InstanceDown{level="1", severity="page", team="{{ $labels.team }}"}"#, "Always")
     );
+}
+
+#[test]
+fn a_recording_rule_has_its_labels_as_they_stand_and_both_kinds_have_their_group_s() {
+    let text = r#"
+groups:
+  - name: g
+    limit: 20
+    labels: {team: a, source: group}
+    rules:
+      - {record: "a:b", expr: up, labels: {source: "{{ $labels.x }}", job: ""}}
+      - {record: "a:b", expr: down, labels: {source: own}}
+      - {alert: A, expr: "a:b", labels: {source: own}}
+  - {name: h, limit: 0}
+"#;
+    let groups = load("r.yml", text, true).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!((groups[0].limit, groups[1].limit), (Some(20), None));
+    let [first, _, alert] = groups[0].rules.as_slice() else { panic!("{groups:?}") };
+    let RuleKind::Recording { labels } = &first.kind else { panic!("{first:?}") };
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(labels, [("job", ""), ("source", "{{ $labels.x }}"), ("team", "a")]);
+    assert_eq!(alert.id, r#"A{source="own", team="a"}"#);
+    assert_eq!(alert.basis.selectors.len(), 2, "it rests on what is recorded");
 }
 
 #[test]
@@ -53,16 +80,21 @@ fn an_empty_file_has_no_groups() {
 fn everything_that_is_wrong_is_found_at_once_where_it_stands() {
     let text = r#"groups:
   - name: g
-    limit: 5
-    labels: {a: b}
+    limit: -5
+    labels: {a-b: b}
     rules:
       - alert: A
         expr: up ==
         fore: 5m
         labels: {"a-b": c}
         annotations: {summary: "{{ $label.x }} {{ query }}"}
-      - record: a:b
+      - record: a-b
         expr: up
+        alert: A
+        for: 5m
+        annotations: {a: b}
+      - {record: a:b, labels: {c: "{{ literal"}}
+      - {expr: up}
       - alert: B
         for: 5
       - alert: C
@@ -78,22 +110,27 @@ fn everything_that_is_wrong_is_found_at_once_where_it_stands() {
 "#;
     let found = problems(text);
     let expected = [
-        "r.yml:3:5: limits on a group's alerts (`limit`) are not supported by this version",
-        "r.yml:4:5: labels of a group (`labels`) are not supported by this version: give them to its rules",
+        "r.yml:3:12: `limit` is a number of series or alerts, 0 for none, not `-5`",
+        "r.yml:4:14: `a-b` is no name for one of the `labels`",
         "r.yml:7:20: ",
         "r.yml:8:9: unknown key `fore`: did you mean `for`?",
         "r.yml:9:18: `a-b` is no name for one of the `labels`",
         "r.yml:10:36: template: undefined variable \"$label\"",
         "r.yml:10:51: template function \"query\" is not supported by this version",
-        "r.yml:11:9: recording rules (`record`) are not supported by this version",
-        "r.yml:13:9: a rule needs `expr`",
-        "r.yml:14:14: `for`: \"5\" is not a duration",
-        "r.yml:18:16: ",
-        "r.yml:19:11: group `g` stands twice in this file",
-        "r.yml:20:5: query offsets (`query_offset`) are not supported by this version",
-        "r.yml:23:17: alert `D` stands twice in this group with the same labels",
-        "r.yml:24:26: an alert's expression is a vector or a number, not a string",
-        "r.yml:24:44: `labels` is a mapping of names to texts, not a list",
+        "r.yml:11:17: `a-b` is no name for a series",
+        "r.yml:13:16: a rule has `alert` or `record`, not both",
+        "r.yml:14:9: `for` belongs to alerting rules, not to a recording rule",
+        "r.yml:15:9: `annotations` belongs to alerting rules",
+        "r.yml:16:9: a rule needs `expr`",
+        "r.yml:17:9: a rule needs `alert` or `record`",
+        "r.yml:18:9: a rule needs `expr`",
+        "r.yml:19:14: `for`: \"5\" is not a duration",
+        "r.yml:23:16: ",
+        "r.yml:24:11: group `g` stands twice in this file",
+        "r.yml:25:5: query offsets (`query_offset`) are not supported by this version",
+        "r.yml:28:17: alert `D` stands twice in this group with the same labels",
+        "r.yml:29:26: a rule's expression is a vector or a number, not a string",
+        "r.yml:29:44: `labels` is a mapping of names to texts, not a list",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {

@@ -3,17 +3,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::promql;
 use crate::sample::Labels;
 
 const TICK: i64 = 5_000;
 
-fn rule(pending_for: u64, keep_firing_for: u64) -> Rule {
-    Rule {
-        alert: "A".to_owned(),
-        id: "A".to_owned(),
-        at: crate::config::tree::Position::new("a.yml", 1, 1),
-        expr: promql::parse("up == 0").expect("an expression"),
+fn rule(pending_for: u64, keep_firing_for: u64) -> AlertingRule {
+    AlertingRule {
         pending_for: Duration::from_secs(pending_for),
         keep_firing_for: Duration::from_secs(keep_firing_for),
         labels: Vec::new(),
@@ -31,7 +26,7 @@ fn there(value: f64) -> Look {
 }
 
 /// One alert from tick to tick, 5 s apart. `looks`: t(here), b(lind), g(one).
-fn walk(rule: &Rule, looks: &str) -> (Vec<&'static str>, Vec<Step>) {
+fn walk(rule: &AlertingRule, looks: &str) -> (Vec<&'static str>, Vec<Step>) {
     let mut alert: Option<Alert> = None;
     let mut words = Vec::new();
     let mut steps = Vec::new();

@@ -7,11 +7,11 @@ mod compare;
 mod format;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Change, Context, Group, Outcome, evaluate, file};
+use super::{Change, Context, Group, Outcome, Recorded, evaluate, file, link};
 use crate::alert::{Alert, AlertId, AlertState};
 use crate::clock::millis;
 use crate::config::files;
@@ -71,6 +71,7 @@ fn groups(path: &Path, tests: &TestFile) -> Result<(Vec<Group>, Vec<Problem>), V
             loaded.map_or_else(|wrong| problems.extend(wrong), |loaded| groups.extend(loaded));
         }
     }
+    link(&mut groups);
     groups.sort_by_key(|group| tests.group_eval_order.iter().position(|name| *name == group.name));
     if problems.is_empty() { Ok((groups, warnings)) } else { Err(problems) }
 }
@@ -87,8 +88,10 @@ struct Run<'a> {
     groups: &'a [Group],
     store: Store,
     inputs: Vec<Input<'a>>,
-    /// Where each group's `ALERTS` go.
+    /// Where what each group writes goes.
     written: Vec<SourceId>,
+    /// What each group recorded at the last tick.
+    recorded: Vec<Recorded>,
     active: BTreeMap<AlertId, Alert>,
     failures: Vec<Failure>,
     /// An input or a rule did not work: there is no use in going on.
@@ -114,6 +117,7 @@ impl<'a> Run<'a> {
             store,
             inputs: Vec::new(),
             written,
+            recorded: vec![Recorded::new(); groups.len()],
             active: BTreeMap::new(),
             failures: Vec::new(),
             broken: false,
@@ -192,7 +196,9 @@ impl<'a> Run<'a> {
         let context = Context {
             external_labels: &self.test.external_labels,
             external_url: &self.test.external_url,
+            recorded: &self.recorded[index],
             keep: &|_, _| false,
+            removed: &BTreeSet::new(),
         };
         let data = self.store.current();
         let outcome = evaluate(group, &self.active, &data, &data, at, &context);
@@ -217,7 +223,8 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|sample| Some((self.store.series(source, &sample.labels).ok()?, sample.value)))
             .collect();
-        self.store.append(source, at, true, &row);
+        self.store.append(source, at, !outcome.partial, &row);
+        self.recorded[index] = outcome.recorded;
     }
 
     fn compare_alerts(&self, test: &AlertTest) -> Option<Failure> {

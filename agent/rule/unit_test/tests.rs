@@ -34,7 +34,7 @@ fn tests(body: &str) -> String {
 fn the_shipped_rules_pass_their_tests() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rules");
     let files = files::find(&folder.join("*.test.yml")).expect("a pattern");
-    assert_eq!(files.len(), 4);
+    assert_eq!(files.len(), 9);
     for file in files {
         let report = run(&file).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert!(report.failures.is_empty(), "{:#?}", report.failures);
@@ -226,7 +226,8 @@ tests:
 #[test]
 fn a_rule_file_that_cannot_be_used_is_an_error_and_one_that_is_missing_a_warning() {
     assert!(
-        run_with("groups: [{name: g, rules: [{record: a, expr: b}]}]", &tests("  - {}"))[0].contains("recording rules")
+        run_with("groups: [{name: g, rules: [{record: a-b, expr: b}]}]", &tests("  - {}"))[0]
+            .contains("no name for a series")
     );
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("t.yml");

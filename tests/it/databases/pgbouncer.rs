@@ -1,49 +1,10 @@
 //! PostgreSQL behind PgBouncer in transaction mode.
 
-use std::net::TcpStream;
-use std::path::Path as FilePath;
-
 use watchkeeper::probe::{Path, Reason};
 
 use super::{failed, good, look, prober, value};
-use crate::support::place::{as_ordinary_user, folder, free_port, give_to_ordinary_user};
-use crate::support::postgres::{PROGRAMS, Postgres, Stop};
-use crate::support::process::Process;
-use crate::support::wait::{SOON, until};
-
-struct PgBouncer {
-    port: u16,
-    folder: tempfile::TempDir,
-    _process: Process,
-}
-
-impl PgBouncer {
-    fn before(server: &Postgres, settings: &str) -> Self {
-        let (port, folder) = (free_port(), folder());
-        let text = format!(
-            "[databases]\npostgres = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = users\npool_mode = transaction\n{settings}\n",
-            server.port
-        );
-        std::fs::write(folder.path().join("pgbouncer.ini"), text).unwrap();
-        std::fs::write(folder.path().join("users"), "\"postgres\" \"\"\n").unwrap();
-        give_to_ordinary_user(folder.path());
-        let mut command = as_ordinary_user(FilePath::new("/usr/sbin/pgbouncer"));
-        let process = Process::start(command.arg("pgbouncer.ini"), folder.path());
-        until("PgBouncer to listen", SOON, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        PgBouncer { port, folder, _process: process }
-    }
-
-    fn url(&self) -> String {
-        format!("postgresql+asyncpg://postgres@127.0.0.1:{}/postgres?pgbouncer=true&schema=public", self.port)
-    }
-
-    fn execute(&self, sql: &str) -> String {
-        let mut psql = std::process::Command::new(FilePath::new(PROGRAMS).join("psql"));
-        psql.args(["-XAtq", "-c", sql, &format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)]);
-        crate::support::place::run(psql.current_dir(self.folder.path())).trim().to_owned()
-    }
-}
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::{Postgres, Stop};
 
 #[tokio::test]
 async fn both_looks_go_through_and_leave_nothing_behind() {

@@ -22,6 +22,7 @@ pub enum ExprKind {
     Number(f64),
     String(String),
     Selector(Selector),
+    Subquery(Box<Subquery>),
     Paren(Box<Expr>),
     /// A sign before an operand.
     Unary {
@@ -48,6 +49,43 @@ pub struct Selector {
     pub range: Option<i64>,
     /// How long before the evaluation's time it looks, milliseconds; negative: after it.
     pub offset: i64,
+    /// What stands in for the evaluation's time.
+    pub at: Option<At>,
+}
+
+/// `operand[range:step]`: what the operand was worth at the multiples of the step within the range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subquery {
+    pub operand: Expr,
+    /// Milliseconds, at least 1.
+    pub range: i64,
+    /// Milliseconds, at least 1; `None` for the default of the evaluation.
+    pub step: Option<i64>,
+    /// As a selector's.
+    pub offset: i64,
+    pub at: Option<At>,
+}
+
+/// The modifier `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Unix milliseconds.
+    Time(i64),
+    /// `start()`: the first time of the whole query.
+    Start,
+    /// `end()`: the last one.
+    End,
+}
+
+/// A selector of an expression, and how far before the expression's time it looks. What `@` fixes does not count: it is
+/// as far away as one likes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Read<'a> {
+    pub selector: &'a Selector,
+    /// By ranges, offsets and the subqueries around it, milliseconds, at least 0.
+    pub window: i64,
+    /// As `window`, with the lookback of an instant selector: what is older can make no difference.
+    pub reach: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -258,9 +296,13 @@ impl BinaryOp {
 }
 
 impl Selector {
-    /// See [`Expr::reach`].
-    pub fn reach(&self) -> i64 {
-        self.range.unwrap_or(LOOKBACK).saturating_add(self.offset).max(0)
+    /// What it reads within subqueries that look so far back themselves.
+    fn read(&self, behind: i64) -> Read<'_> {
+        let before = |range: i64| match self.at {
+            Some(_) => range.saturating_add(self.offset).max(0),
+            None => behind.saturating_add(range).saturating_add(self.offset).max(0),
+        };
+        Read { selector: self, window: before(self.range.unwrap_or(0)), reach: before(self.range.unwrap_or(LOOKBACK)) }
     }
 }
 
@@ -270,6 +312,7 @@ impl Expr {
             ExprKind::Number(_) => ValueType::Scalar,
             ExprKind::String(_) => ValueType::String,
             ExprKind::Selector(selector) if selector.range.is_some() => ValueType::Matrix,
+            ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Selector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
             ExprKind::Paren(inner) | ExprKind::Unary { operand: inner, .. } => inner.value_type(),
             ExprKind::Call(call) => call.function.result(),
@@ -280,17 +323,17 @@ impl Expr {
         }
     }
 
-    /// Every selector in the expression, in the order of the text.
-    pub fn selectors(&self) -> Vec<&Selector> {
+    /// Every selector in the expression, in the order of the text, with how far it looks back.
+    pub fn reads(&self) -> Vec<Read<'_>> {
         let mut found = Vec::new();
-        self.collect_selectors(&mut found);
+        self.collect_reads(0, &mut found);
         found
     }
 
     /// How far before the time of an evaluation the expression looks, milliseconds, the lookback of instant selectors
     /// included. What is older can make no difference.
     pub fn reach(&self) -> i64 {
-        self.selectors().iter().map(|selector| selector.reach()).max().unwrap_or(0)
+        self.reads().iter().map(|read| read.reach).max().unwrap_or(0)
     }
 
     /// The expression inside of any parentheses around it.
@@ -301,20 +344,26 @@ impl Expr {
         }
     }
 
-    fn collect_selectors<'a>(&'a self, found: &mut Vec<&'a Selector>) {
+    /// `behind`: how far back the subqueries around the expression look.
+    fn collect_reads<'a>(&'a self, behind: i64, found: &mut Vec<Read<'a>>) {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::String(_) => {}
-            ExprKind::Selector(selector) => found.push(selector),
-            ExprKind::Paren(inner) | ExprKind::Unary { operand: inner, .. } => inner.collect_selectors(found),
+            ExprKind::Selector(selector) => found.push(selector.read(behind)),
+            ExprKind::Subquery(subquery) => {
+                let behind = if subquery.at.is_some() { 0 } else { behind };
+                let behind = behind.saturating_add(subquery.range).saturating_add(subquery.offset);
+                subquery.operand.collect_reads(behind, found);
+            }
+            ExprKind::Paren(inner) | ExprKind::Unary { operand: inner, .. } => inner.collect_reads(behind, found),
             ExprKind::Binary(binary) => {
-                binary.left.collect_selectors(found);
-                binary.right.collect_selectors(found);
+                binary.left.collect_reads(behind, found);
+                binary.right.collect_reads(behind, found);
             }
             ExprKind::Aggregate(aggregate) => {
-                aggregate.parameter.iter().for_each(|parameter| parameter.collect_selectors(found));
-                aggregate.operand.collect_selectors(found);
+                aggregate.parameter.iter().for_each(|parameter| parameter.collect_reads(behind, found));
+                aggregate.operand.collect_reads(behind, found);
             }
-            ExprKind::Call(call) => call.arguments.iter().for_each(|argument| argument.collect_selectors(found)),
+            ExprKind::Call(call) => call.arguments.iter().for_each(|argument| argument.collect_reads(behind, found)),
         }
     }
 }

@@ -2,29 +2,63 @@
 
 mod call;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::aggregate::{self, extremes};
-use super::ast::{Aggregate, AggregateOp, Binary, Expr, ExprKind, Selector};
+use super::ast::{Aggregate, AggregateOp, At, Binary, Expr, ExprKind, Selector};
 use super::binary;
 use crate::matcher::Matcher;
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
+use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
 
 /// How old a sample may be and still be a series' present value, milliseconds: Prometheus's default.
 pub const LOOKBACK: i64 = 300_000;
-
-/// How many samples one evaluation may select and make.
-const SAMPLE_LIMIT: usize = 5_000_000;
 
 /// Where evaluation takes its samples from.
 pub trait Select {
     /// Of every series that matches, its newest sample with `at - lookback < t <= at`, unless that one is stale.
     fn instant(&self, matchers: &[Matcher], at: Timestamp, lookback: i64) -> Vec<Sample>;
 
-    /// Of every series that matches, its samples with `after < t <= until`. Stale markers are left out, and series
-    /// that have no sample then.
-    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series>;
+    /// Shows every series that matches and has samples with `after < t <= until` to `visit`, with these samples, oldest
+    /// first. Stale markers are among them. No two have the same labels.
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut dyn FnMut(&Labels, &[Point]));
+}
+
+/// As [`Select::range`], copied, without stale markers and series that have nothing else.
+pub fn series_between(data: &dyn Select, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
+    let mut found = Vec::new();
+    data.range(matchers, after, until, &mut |labels, points| {
+        let points: Vec<Point> = points.iter().filter(|point| !is_stale(point.value)).copied().collect();
+        if !points.is_empty() {
+            found.push(Series { labels: labels.clone(), points });
+        }
+    });
+    found
+}
+
+/// What an evaluation needs besides expression, samples and time.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// See [`LOOKBACK`].
+    pub lookback: i64,
+    /// The step of subqueries that name none, milliseconds: the default interval of rule groups.
+    pub subquery_step: i64,
+    /// How many samples one evaluation may select and make.
+    pub samples: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { lookback: LOOKBACK, subquery_step: 60_000, samples: 5_000_000 }
+    }
+}
+
+/// The times of a range evaluation: `from`, `from + step`, … up to `to`, Unix milliseconds. The step is at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub step: i64,
 }
 
 /// The samples of one series over a time, oldest first.
@@ -61,13 +95,44 @@ pub struct EvalError {
 }
 
 /// Evaluates an expression at an instant (Unix milliseconds).
-pub fn evaluate(expr: &Expr, data: &dyn Select, at: Timestamp) -> Result<Value, EvalError> {
-    Evaluation { data, at, samples: 0 }.value(expr)
+pub fn evaluate(expr: &Expr, data: &dyn Select, at: Timestamp, settings: &Settings) -> Result<Value, EvalError> {
+    Evaluation { data, at, start: at, end: at, settings, samples: 0 }.value(expr)
+}
+
+/// Evaluates an expression at each of the steps: series in order of their labels, a scalar as one without labels.
+pub fn evaluate_range(
+    expr: &Expr,
+    data: &dyn Select,
+    steps: &Steps,
+    settings: &Settings,
+) -> Result<Vec<Series>, EvalError> {
+    let mut found: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
+    let mut evaluation = Evaluation { data, at: steps.from, start: steps.from, end: steps.to, settings, samples: 0 };
+    while evaluation.at <= steps.to {
+        let at = evaluation.at;
+        let samples = match evaluation.value(expr)? {
+            Value::Vector(samples) => samples,
+            Value::Scalar(value) => vec![Sample { labels: Labels::default(), value }],
+            Value::Matrix(_) | Value::String(_) => {
+                let kind = expr.value_type().name();
+                return Err(error(&expr.span, format!("a range evaluation of a {kind}: it takes scalars and vectors")));
+            }
+        };
+        for Sample { labels, value } in samples {
+            found.entry(labels).or_default().push(Point { at, value });
+        }
+        evaluation.at += steps.step.max(1);
+    }
+    Ok(found.into_iter().map(|(labels, points)| Series { labels, points }).collect())
 }
 
 struct Evaluation<'a> {
     data: &'a dyn Select,
     at: Timestamp,
+    /// The first and the last time of the whole query.
+    start: Timestamp,
+    end: Timestamp,
+    settings: &'a Settings,
     /// Samples selected and made so far.
     samples: usize,
 }
@@ -78,6 +143,7 @@ impl Evaluation<'_> {
             ExprKind::Number(value) => Value::Scalar(*value),
             ExprKind::String(text) => Value::String(text.clone()),
             ExprKind::Selector(selector) => self.select(selector),
+            ExprKind::Subquery(_) => return Err(error(&expr.span, "subqueries are not evaluated yet")),
             ExprKind::Paren(inner) => return self.value(inner),
             ExprKind::Unary { negative, operand } => self.signed(*negative, operand)?,
             ExprKind::Binary(binary) => self.binary(binary, &expr.span)?,
@@ -93,20 +159,31 @@ impl Evaluation<'_> {
             Value::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),
             Value::Scalar(_) | Value::String(_) => 0,
         };
-        if self.samples > SAMPLE_LIMIT {
-            let message =
-                format!("the query selects more than {SAMPLE_LIMIT} samples: narrow its selectors and ranges");
+        let limit = self.settings.samples;
+        if self.samples > limit {
+            let message = format!("the query selects more than {limit} samples: narrow its selectors and ranges");
             return Err(error(span, message));
         }
         Ok(value)
     }
 
     fn select(&self, selector: &Selector) -> Value {
-        let at = self.at.saturating_sub(selector.offset);
+        let at = self.time_of(selector.at, selector.offset);
         match selector.range {
-            None => Value::Vector(self.data.instant(&selector.matchers, at, LOOKBACK)),
-            Some(range) => Value::Matrix(self.data.range(&selector.matchers, at.saturating_sub(range), at)),
+            None => Value::Vector(self.data.instant(&selector.matchers, at, self.settings.lookback)),
+            Some(range) => Value::Matrix(series_between(self.data, &selector.matchers, at.saturating_sub(range), at)),
         }
+    }
+
+    /// Where a selector or subquery looks.
+    fn time_of(&self, at: Option<At>, offset: i64) -> Timestamp {
+        let at = match at {
+            None => self.at,
+            Some(At::Time(at)) => at,
+            Some(At::Start) => self.start,
+            Some(At::End) => self.end,
+        };
+        at.saturating_sub(offset)
     }
 
     /// The samples of an operand whose type was checked when it was parsed.

@@ -22,10 +22,12 @@ mod oracle;
 use std::ops::Range;
 
 pub use ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, ExprKind, Group, Grouping, Matching, Selector, Side,
-    ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, ExprKind, Group, Grouping, Matching, Read, Selector,
+    Side, Subquery, ValueType,
 };
-pub use eval::{EvalError, LOOKBACK, Point, Select, Series, Value, evaluate};
+pub use eval::{
+    EvalError, LOOKBACK, Point, Select, Series, Settings, Steps, Value, evaluate, evaluate_range, series_between,
+};
 pub use function::{Arity, Function};
 
 /// Why a text is not an expression of this version. `span` is a byte range of the text.

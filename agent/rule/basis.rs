@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Group, Rule, RuleKind};
 use crate::clock::millis;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{Expr, LOOKBACK, Select, Selector};
+use crate::promql::{Expr, LOOKBACK, Select};
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
 
 /// Filled in by [`link`].
@@ -47,7 +47,8 @@ fn follow<'a>(
     basis: &mut Basis,
 ) -> Duration {
     let mut longest = Duration::ZERO;
-    for selector in expr.selectors() {
+    for read in expr.reads() {
+        let selector = read.selector;
         let mut behind = Duration::ZERO;
         let mut is_recorded = false;
         for (name, sources) in recorded.iter().filter(|(name, _)| could_name(&selector.matchers, name)) {
@@ -63,18 +64,13 @@ fn follow<'a>(
         if !(is_recorded && is_named(&selector.matchers)) {
             basis.selectors.push(selector.matchers.clone());
         }
-        longest = longest.max(behind + window_of(selector));
+        longest = longest.max(behind + Duration::from_millis(read.window.unsigned_abs()));
     }
     longest
 }
 
 fn is_named(matchers: &[Matcher]) -> bool {
     matchers.iter().any(|matcher| &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
-}
-
-/// How far back a selector's own range and offset look; an instant selector does not.
-fn window_of(selector: &Selector) -> Duration {
-    Duration::from_millis((selector.range.unwrap_or(0) + selector.offset).max(0).unsigned_abs())
 }
 
 /// Whether the matchers let a metric of this name pass.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::alert::{Alert, AlertId, Event, Resolution};
 use crate::config::tree::Position;
-use crate::promql::{self, Expr, Select, Value};
+use crate::promql::{self, Expr, Select, Settings, Value};
 use crate::sample::{Labels, Sample, Timestamp};
 pub use basis::{Basis, link};
 use overlay::Overlay;
@@ -220,7 +220,7 @@ pub fn evaluate(
 impl Turn<'_> {
     /// The expression's value as a vector; a scalar is one sample without labels, as in Prometheus.
     fn vector(&self, data: &dyn Select) -> Result<Vec<Sample>, RuleError> {
-        match promql::evaluate(&self.rule.expr, data, self.at) {
+        match promql::evaluate(&self.rule.expr, data, self.at, &Settings::default()) {
             Ok(Value::Vector(samples)) => Ok(samples),
             Ok(Value::Scalar(value)) => Ok(vec![Sample { labels: Labels::default(), value }]),
             Ok(Value::String(_) | Value::Matrix(_)) => {

@@ -1,10 +1,10 @@
 //! The data as the rules of a group see it in turn: with what the rules before them wrote at this tick (recorded
 //! series, `ALERTS`), which the store will have only when the tick is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::matcher::Matcher;
-use crate::promql::{Point, Select, Series};
+use crate::promql::{Point, Select};
 use crate::sample::{Labels, Sample, Timestamp};
 
 pub struct Overlay<'a> {
@@ -48,17 +48,31 @@ impl Select for Overlay<'_> {
         samples
     }
 
-    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
-        let mut all = self.base.range(matchers, after, until);
-        if after < self.at && self.at <= until {
-            for sample in self.matching(matchers) {
-                let point = Point { at: self.at, value: sample.value };
-                match all.iter_mut().find(|series| series.labels == sample.labels) {
-                    Some(series) => series.points.push(point),
-                    None => all.push(Series { labels: sample.labels.clone(), points: vec![point] }),
-                }
-            }
+    /// What is written at this tick follows what the series had before, whoever wrote that.
+    fn range(
+        &self,
+        matchers: &[Matcher],
+        after: Timestamp,
+        until: Timestamp,
+        visit: &mut dyn FnMut(&Labels, &[Point]),
+    ) {
+        if !(after < self.at && self.at <= until) || self.added.is_empty() {
+            return self.base.range(matchers, after, until, visit);
         }
-        all
+        let mut added: BTreeMap<&Labels, f64> =
+            self.matching(matchers).map(|sample| (&sample.labels, sample.value)).collect();
+        let mut joined: Vec<Point> = Vec::new();
+        self.base.range(matchers, after, until, &mut |labels, points| match added.remove(labels) {
+            Some(value) => {
+                joined.clear();
+                joined.extend_from_slice(points);
+                joined.push(Point { at: self.at, value });
+                visit(labels, &joined);
+            }
+            None => visit(labels, points),
+        });
+        for (labels, value) in added {
+            visit(labels, &[Point { at: self.at, value }]);
+        }
     }
 }

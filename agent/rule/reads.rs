@@ -32,11 +32,11 @@ pub fn sees_own(group: &Group) -> bool {
     let recorded = group.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Recording { .. }));
     let own: Vec<&str> = recorded.map(|rule| rule.name.as_str()).chain(["ALERTS", "ALERTS_FOR_STATE"]).collect();
     let could_see = |matchers: &[Matcher]| own.iter().any(|name| could_name(matchers, name));
-    group.rules.iter().any(|rule| rule.expr.selectors().iter().any(|selector| could_see(&selector.matchers)))
+    group.rules.iter().any(|rule| rule.expr.reads().iter().any(|read| could_see(&read.selector.matchers)))
 }
 
 fn reads(rule: &Rule, target: &Labels) -> bool {
-    rule.expr.selectors().iter().any(|selector| could_match(&selector.matchers, target))
+    rule.expr.reads().iter().any(|read| could_match(&read.selector.matchers, target))
 }
 
 /// Labels that the target's verdict does not carry say nothing: a series may have its own besides.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::alert::AlertState;
+use crate::promql::Settings;
 use crate::sample::METRIC_NAME;
 use crate::store::{SourceId, Store, StoreLimits};
 
@@ -93,7 +94,8 @@ impl World {
 
     /// What an expression is worth now.
     fn query(&self, expr: &str) -> Vec<String> {
-        match promql::evaluate(&promql::parse(expr).unwrap(), &self.store.current(), self.at).unwrap() {
+        let expr = promql::parse(expr).unwrap();
+        match promql::evaluate(&expr, &self.store.current(), self.at, &Settings::default()).unwrap() {
             Value::Vector(samples) => {
                 samples.iter().map(|sample| format!("{} {}", sample.labels, sample.value)).collect()
             }

@@ -14,9 +14,7 @@ impl Select for Fixed {
         self.0.iter().filter(matching).cloned().collect()
     }
 
-    fn range(&self, _matchers: &[Matcher], _after: Timestamp, _until: Timestamp) -> Vec<promql::Series> {
-        Vec::new()
-    }
+    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut dyn FnMut(&Labels, &[promql::Point])) {}
 }
 
 struct Broken;
@@ -26,9 +24,14 @@ impl Select for Broken {
         panic!("the held view is looked at only where a held group's alert would go")
     }
 
-    fn range(&self, matchers: &[Matcher], _after: Timestamp, until: Timestamp) -> Vec<promql::Series> {
+    fn range(
+        &self,
+        matchers: &[Matcher],
+        _: Timestamp,
+        until: Timestamp,
+        _: &mut dyn FnMut(&Labels, &[promql::Point]),
+    ) {
         self.instant(matchers, until, 0);
-        Vec::new()
     }
 }
 

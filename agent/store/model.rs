@@ -214,7 +214,7 @@ fn seen(view: View<'_>, matchers: &[Matcher], at: Timestamp, lookback: i64) -> B
 }
 
 fn seen_between(view: View<'_>, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Ranges {
-    let series = view.range(matchers, after, until);
+    let series = promql::series_between(&view, matchers, after, until);
     let count = series.len();
     let bits = |series: promql::Series| series.points.iter().map(|point| (point.at, point.value.to_bits())).collect();
     let seen: Ranges = series.into_iter().map(|series| (series.labels.clone(), bits(series))).collect();

@@ -82,6 +82,11 @@ impl Series {
         self.values.push_back(value);
     }
 
+    /// Whether it had a value in this row or before.
+    pub fn has_begun(&self, row: u64) -> bool {
+        row >= self.first_row && !self.values.is_empty()
+    }
+
     /// The value in a row, unless it is absent or the stale marker.
     pub fn value(&self, row: u64) -> Option<f64> {
         let index = usize::try_from(row.checked_sub(self.first_row)?).ok()?;

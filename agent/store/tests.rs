@@ -1,6 +1,6 @@
 use super::*;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::Select;
+use crate::promql::{self, Select};
 use crate::sample::{Sample, stale_marker};
 
 const MINUTE: Timestamp = 60_000;
@@ -274,7 +274,7 @@ fn a_source_that_reports_without_a_pause_is_bounded_by_rows() {
 }
 
 fn points(view: View<'_>, name: &str, after: Timestamp, until: Timestamp) -> Vec<(Timestamp, f64)> {
-    let mut found = view.range(&[matcher("__name__", MatchOp::Equal, name)], after, until);
+    let mut found = promql::series_between(&view, &[matcher("__name__", MatchOp::Equal, name)], after, until);
     assert!(found.len() <= 1, "{found:?}");
     found.pop().map(|series| series.points.iter().map(|point| (point.at, point.value)).collect()).unwrap_or_default()
 }

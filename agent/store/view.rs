@@ -1,11 +1,10 @@
 //! What the store shows at an instant.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
 
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{self, LOOKBACK, Point, Select};
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
+use crate::promql::{LOOKBACK, Point, Select};
+use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, stale_marker};
 
 use super::series::Series;
 use super::source::Source;
@@ -21,6 +20,21 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a Store, held: bool) -> Self {
         View { store, held }
+    }
+
+    /// The points of a series with `after < t <= until`, and a stale marker where a row is without it.
+    fn points(&self, series: &Series, source: &Source, after: Timestamp, until: Timestamp, points: &mut Vec<Point>) {
+        let shift = if self.held { held_shift(series, source, until) } else { 0 };
+        let mut stood = true;
+        for (row, at) in source.rows_between(after.saturating_sub(shift), until.saturating_sub(shift)) {
+            let value = series.value(row);
+            if value.is_some() || (stood && series.has_begun(row)) {
+                points.push(Point { at: at + shift, value: value.unwrap_or_else(stale_marker) });
+            }
+            stood = value.is_some();
+        }
+        let ended = source.ended.filter(|ended| after < *ended && *ended <= until && stood && !self.held);
+        points.extend(ended.map(|at| Point { at, value: stale_marker() }));
     }
 
     fn value(&self, series: &Series, source: &Source, at: Timestamp, lookback: i64) -> Option<f64> {
@@ -41,34 +55,30 @@ impl Select for View<'_> {
         self.store.matching(matchers).filter_map(sample).collect()
     }
 
-    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<promql::Series> {
-        let points = |(series, source): (&Series, &Source)| {
-            let shift = if self.held { held_shift(series, source, until) } else { 0 };
-            let rows = source.rows_between(after.saturating_sub(shift), until.saturating_sub(shift));
-            let points = rows.filter_map(|(row, at)| Some(Point { at: at + shift, value: series.value(row)? }));
-            let points: Vec<Point> = points.collect();
-            (!points.is_empty()).then(|| promql::Series { labels: series.labels.clone(), points })
-        };
-        let found = self.store.matching(matchers).filter_map(points).collect();
-        if self.store.ended.is_empty() { found } else { joined(found) }
-    }
-}
-
-/// One series of each label set: where a removed source had the same as the one that followed it, its points come
-/// first.
-fn joined(found: Vec<promql::Series>) -> Vec<promql::Series> {
-    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(found.len());
-    let mut joined: Vec<promql::Series> = Vec::with_capacity(found.len());
-    for series in found {
-        match places.entry(series.labels.clone()) {
-            Entry::Occupied(place) => joined[*place.get()].points.extend(series.points),
-            Entry::Vacant(place) => {
-                place.insert(joined.len());
-                joined.push(series);
+    fn range(
+        &self,
+        matchers: &[Matcher],
+        after: Timestamp,
+        until: Timestamp,
+        visit: &mut dyn FnMut(&Labels, &[Point]),
+    ) {
+        let mut points = Vec::new();
+        let mut shared: BTreeMap<&Labels, Vec<Point>> = BTreeMap::new();
+        for (series, source) in self.store.matching(matchers) {
+            points.clear();
+            self.points(series, source, after, until, &mut points);
+            // A removed source may have had the same series as the one that followed it.
+            if !self.store.ended.is_empty() {
+                shared.entry(&series.labels).or_default().append(&mut points);
+            } else if !points.is_empty() {
+                visit(&series.labels, &points);
             }
         }
+        for (labels, mut points) in shared.into_iter().filter(|(_, points)| !points.is_empty()) {
+            points.sort_by_key(|point| point.at);
+            visit(labels, &points);
+        }
     }
-    joined
 }
 
 impl Store {

@@ -5,7 +5,7 @@ use super::*;
 use crate::matcher::{MatchOp, Matcher};
 use crate::net::NetSettings;
 use crate::net::fake::Server;
-use crate::promql::Select;
+use crate::promql;
 use crate::sample::METRIC_NAME;
 use crate::store;
 use crate::target::task::tests::shared;
@@ -186,6 +186,7 @@ async fn the_only_instance_that_is_up_may_be_replaced_by_another_without_an_outa
     scene.until_values("watchkeeper_instance_up", &[("127.0.0.3", 0.0), ("127.0.0.4", 1.0)]).await;
     let store = store::lock(&scene.shared.store);
     let name = Matcher::new(METRIC_NAME, MatchOp::Equal, "watchkeeper_target_up").unwrap();
-    let points = store.current().range(&[name], began, scene.shared.clock.now() + 1).remove(0).points;
+    let points =
+        promql::series_between(&store.current(), &[name], began, scene.shared.clock.now() + 1).remove(0).points;
     assert!(points.iter().all(|point| point.value == 1.0), "{points:?}");
 }

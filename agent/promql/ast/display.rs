@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Aggregate, Binary, Expr, ExprKind, Selector, Side, is_label_name, is_metric_name};
+use super::{Aggregate, At, Binary, Expr, ExprKind, Selector, Side, Subquery, is_label_name, is_metric_name};
 use crate::matcher::{Matcher, quote};
 use crate::sample::METRIC_NAME;
 
@@ -13,6 +13,7 @@ impl fmt::Display for Expr {
             ExprKind::Number(value) => f.write_str(&number(*value)),
             ExprKind::String(text) => f.write_str(&quote(text)),
             ExprKind::Selector(selector) => write!(f, "{selector}"),
+            ExprKind::Subquery(subquery) => write!(f, "{subquery}"),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Unary { negative, operand } => write!(f, "{}{operand}", if *negative { "-" } else { "+" }),
             ExprKind::Binary(binary) => write!(f, "{binary}"),
@@ -50,10 +51,31 @@ impl fmt::Display for Selector {
         if let Some(range) = self.range {
             write!(f, "[{}]", duration(range))?;
         }
-        match self.offset {
-            0 => Ok(()),
-            offset => write!(f, " offset {}{}", if offset < 0 { "-" } else { "" }, duration(offset)),
+        modifiers(f, self.at, self.offset)
+    }
+}
+
+impl fmt::Display for Subquery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}:{}]", self.operand, duration(self.range), self.step.map(duration).unwrap_or_default())?;
+        modifiers(f, self.at, self.offset)
+    }
+}
+
+fn modifiers(f: &mut fmt::Formatter<'_>, at: Option<At>, offset: i64) -> fmt::Result {
+    match at {
+        None => {}
+        Some(At::Start) => f.write_str(" @ start()")?,
+        Some(At::End) => f.write_str(" @ end()")?,
+        Some(At::Time(millis)) => {
+            let sign = if millis < 0 { "-" } else { "" };
+            let millis = millis.unsigned_abs();
+            write!(f, " @ {sign}{}.{:03}", millis / 1_000, millis % 1_000)?;
         }
+    }
+    match offset {
+        0 => Ok(()),
+        offset => write!(f, " offset {}{}", if offset < 0 { "-" } else { "" }, duration(offset)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{EvalError, Evaluation, LOOKBACK, Series, Value, error, unique, without_names};
+use super::{EvalError, Evaluation, Series, Value, error, series_between, unique, without_names};
 use crate::matcher::{MatchOp, Matcher};
 use crate::promql::ast::{Call, Expr, ExprKind, Selector};
 use crate::promql::function::Function;
@@ -87,7 +87,7 @@ impl Evaluation<'_> {
             }
         }
         let Some((series, selector)) = selected else { return Err(error(span, "a range vector was expected")) };
-        let end = self.at.saturating_sub(selector.offset);
+        let end = self.time_of(selector.at, selector.offset);
         let start = end.saturating_sub(selector.range.unwrap_or_default());
         let value = |Series { labels, points }: Series| {
             let value = compute(&Window { points: &points, start, end, at: self.at, parameter })?;
@@ -128,8 +128,9 @@ impl Evaluation<'_> {
     /// When the newest samples of the selector's series were taken. What has none within the lookback (a value that is
     /// held) counts as taken now.
     fn times_of(&self, selector: &Selector) -> HashMap<Labels, Timestamp> {
-        let until = self.at.saturating_sub(selector.offset);
-        let series = self.data.range(&selector.matchers, until.saturating_sub(LOOKBACK), until);
+        let until = self.time_of(selector.at, selector.offset);
+        let after = until.saturating_sub(self.settings.lookback);
+        let series = series_between(self.data, &selector.matchers, after, until);
         series.into_iter().filter_map(|series| Some((series.labels, series.points.last()?.at))).collect()
     }
 

@@ -9,10 +9,10 @@ impl Select for Seconds {
         vec![Sample { labels: labels(), value: (at / 1_000) as f64 }]
     }
 
-    fn range(&self, _: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
+    fn range(&self, _: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut dyn FnMut(&Labels, &[Point])) {
         let times = (after.div_euclid(1_000) + 1)..=until.div_euclid(1_000);
-        let points = times.map(|second| Point { at: second * 1_000, value: second as f64 }).collect();
-        vec![Series { labels: labels(), points }]
+        let points: Vec<Point> = times.map(|second| Point { at: second * 1_000, value: second as f64 }).collect();
+        visit(&labels(), &points);
     }
 }
 
@@ -21,7 +21,7 @@ fn labels() -> Labels {
 }
 
 fn one(text: &str, at: Timestamp) -> f64 {
-    match evaluate(&parse(text).unwrap(), &Seconds, at) {
+    match evaluate(&parse(text).unwrap(), &Seconds, at, &Settings::default()) {
         Ok(Value::Vector(samples)) => samples[0].value,
         other => panic!("{text}: {other:?}"),
     }
@@ -46,15 +46,15 @@ fn a_window_is_open_on_its_left() {
 #[test]
 fn what_a_range_selects_is_bounded_too() {
     let expr = parse("a[1h]").unwrap();
-    let left = |samples| Evaluation { data: &Seconds, at: 7_200_000, samples: SAMPLE_LIMIT - samples };
-    assert!(left(3_600).value(&expr).is_ok());
-    let error = left(3_599).value(&expr).unwrap_err();
-    assert_eq!((error.span.clone(), error.message.contains("5000000 samples")), (0..5, true), "{error}");
+    let within = |samples| evaluate(&expr, &Seconds, 7_200_000, &Settings { samples, ..Settings::default() });
+    assert!(within(3_600).is_ok());
+    let error = within(3_599).unwrap_err();
+    assert_eq!((error.span.clone(), error.message.contains("3599 samples")), (0..5, true), "{error}");
 }
 
 #[test]
 fn a_range_is_a_value_of_its_own() {
-    match evaluate(&parse("a[3s]").unwrap(), &Seconds, 10_000) {
+    match evaluate(&parse("a[3s]").unwrap(), &Seconds, 10_000, &Settings::default()) {
         Ok(Value::Matrix(series)) => assert_eq!(series[0].points.len(), 3),
         other => panic!("{other:?}"),
     }

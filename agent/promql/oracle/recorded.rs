@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::matcher::Matcher;
-use crate::promql::{Point, Select, Series, Value, evaluate, parse};
+use crate::promql::{Point, Select, Series, Settings, Value, evaluate, parse};
 use crate::sample::{Labels, Sample, Timestamp, is_stale, stale_marker};
 
 #[derive(Deserialize)]
@@ -47,19 +47,26 @@ impl Select for Fixed {
         self.matching(matchers).filter_map(newest).collect()
     }
 
-    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
-        let within = |point: &&Point| after < point.at && point.at <= until && !is_stale(point.value);
-        let window = |series: &Series| {
-            let points: Vec<Point> = series.points.iter().filter(within).copied().collect();
-            (!points.is_empty()).then(|| Series { labels: series.labels.clone(), points })
-        };
-        self.matching(matchers).filter_map(window).collect()
+    fn range(
+        &self,
+        matchers: &[Matcher],
+        after: Timestamp,
+        until: Timestamp,
+        visit: &mut dyn FnMut(&Labels, &[Point]),
+    ) {
+        for Series { labels, points } in self.matching(matchers) {
+            let from = points.partition_point(|point| point.at <= after);
+            let to = points.partition_point(|point| point.at <= until);
+            if from < to {
+                visit(labels, &points[from..to]);
+            }
+        }
     }
 }
 
 fn answer(expr: &str, data: &Fixed, at: Timestamp) -> Result<Value, String> {
     let expr = parse(expr).map_err(|error| error.message)?;
-    evaluate(&expr, data, at).map_err(|error| error.message)
+    evaluate(&expr, data, at, &Settings::default()).map_err(|error| error.message)
 }
 
 /// Whether two values agree: to the last bit, any NaN being one. Powers and the exponential may differ in

@@ -30,7 +30,7 @@ impl Parser {
         if matchers.iter().all(|matcher| matcher.matches("")) {
             return Err(error(span, "vector selector must contain at least one non-empty matcher"));
         }
-        Ok(Expr { kind: ExprKind::Selector(Selector { matchers, range: None, offset: 0 }), span })
+        Ok(Expr { kind: ExprKind::Selector(Selector { matchers, range: None, offset: 0, at: None }), span })
     }
 
     /// The matchers up to the closing brace; gives its end.

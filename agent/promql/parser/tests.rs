@@ -173,7 +173,8 @@ fn an_expression_knows_how_far_it_looks_back() {
         assert_eq!(parse(text).unwrap().reach(), reach, "{text}");
     }
     let expr = parse("rate(a[10m] offset 1h) / b offset -1m").unwrap();
-    let selectors: Vec<_> = expr.selectors().into_iter().map(|found| (found.range, found.offset)).collect();
+    let selectors: Vec<_> =
+        expr.reads().into_iter().map(|found| (found.selector.range, found.selector.offset)).collect();
     assert_eq!(selectors, [(Some(10 * MINUTE), 60 * MINUTE), (None, -MINUTE)]);
 }
 

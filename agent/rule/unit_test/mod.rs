@@ -17,7 +17,7 @@ use crate::clock::millis;
 use crate::config::files;
 use crate::config::tree::{Position, Problem};
 use crate::duration;
-use crate::promql::{self, Value};
+use crate::promql::{self, Settings, Value};
 use crate::sample::{Labels, Sample, Timestamp, is_stale};
 use crate::store::{SeriesId, SourceId, Store, StoreLimits};
 use format::{AlertTest, ExpectedAlert, ExprTest, Test, TestFile};
@@ -250,7 +250,8 @@ impl<'a> Run<'a> {
     }
 
     fn compare_samples(&self, test: &ExprTest) -> Option<String> {
-        match promql::evaluate(&test.expr, &self.store.current(), self.test.start + test.eval_time) {
+        let at = self.test.start + test.eval_time;
+        match promql::evaluate(&test.expr, &self.store.current(), at, &Settings::default()) {
             Ok(Value::Vector(samples)) => compare::samples(&test.expected, samples, self.file.fuzzy),
             Ok(Value::Scalar(value)) => {
                 let sample = Sample { labels: Labels::default(), value };

@@ -307,6 +307,7 @@ macro_rules! kinds {
 }
 
 mod dsn;
+mod headers;
 mod secret_url;
 mod wire;
 

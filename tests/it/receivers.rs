@@ -1,6 +1,8 @@
 //! Every kind of receiver against an imitation that fails in every way and then checks what it was sent against its
 //! provider's published limits; Alertmanager also against the real one.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::configuration::RULES;
@@ -108,15 +110,20 @@ fn check_alerts(delivery: &Delivery) {
     }
 }
 
+/// What a receiver that is too busy asks for: longer than the first back-off, which is about a second.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+
 /// The page fails in every way that may pass, then is taken as it was; the resolve comes after it.
 fn every_failure_that_may_pass(kind: &Imitation) {
     let (service, receiver) = (HttpService::start(Answer::Status(503)), Receiver::start());
     let yes = kind.yes;
     receiver.decide(yes);
-    receiver.script([Answer::with_header(429, "Retry-After", "1"), Answer::Status(500), Answer::Hang, Answer::Cut]);
+    receiver.script([Answer::with_header(429, "Retry-After", "3"), Answer::Status(500), Answer::Hang, Answer::Cut]);
     let _agent = paging(&service, &(kind.endpoints)(&receiver.url())).start();
     let page = eventually("the page", SOON * 2, || receiver.attempts().get(4).cloned().ok_or("not yet"));
     assert!(page.accepted());
+    let waited = receiver.attempts()[1].at - receiver.attempts()[0].at;
+    assert!(waited >= RETRY_AFTER, "tried again {waited:?} after a Retry-After of {RETRY_AFTER:?}");
     service.answer(Answer::Status(200));
     let ended = |delivery: &&Delivery| (kind.resolves)(&delivery.payload);
     let resolve = eventually("the resolve", SOON, || receiver.attempts().iter().find(ended).cloned().ok_or("not yet"));

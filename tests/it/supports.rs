@@ -97,6 +97,7 @@ fn a_signature_is_checked_as_standard_webhooks_says() {
             ("webhook-signature", signature),
         ];
         Delivery {
+            at: std::time::Instant::now(),
             index: 0,
             request: Request {
                 method: "POST".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +19,8 @@ use super::wait::eventually;
 pub struct Delivery {
     /// Its place among all requests, from 0.
     pub index: usize,
+    /// When it came.
+    pub at: Instant,
     pub request: Request,
     /// The payload; null where it was no JSON.
     pub payload: Value,
@@ -168,7 +170,7 @@ impl Receiver {
     pub fn dump(&self) -> String {
         let mut text = String::new();
         for delivery in self.attempts() {
-            let Delivery { index, request, payload, answer } = &delivery;
+            let Delivery { index, request, payload, answer, .. } = &delivery;
             let _ = writeln!(
                 text,
                 "#{index} {} {} {} → {answer:?}",
@@ -193,7 +195,7 @@ fn keep(kept: &Mutex<Kept>, request: &Request) -> Answer {
     let answer = decided.unwrap_or(Answer::Status(200));
     let payload = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let index = kept.deliveries.len();
-    kept.deliveries.push(Delivery { index, request: request.clone(), payload, answer: answer.clone() });
+    kept.deliveries.push(Delivery { index, at: Instant::now(), request: request.clone(), payload, answer: answer.clone() });
     kept.taken.push(false);
     answer
 }

@@ -10,12 +10,12 @@ use url::Url;
 
 use super::expect::{BodyCheck, Statuses};
 use super::json::JsonCheck;
-use super::settings::{Settings, header_value};
+use super::settings::Settings;
 use super::{BODY_LENGTH, CONTENT_LENGTH, DURATION, FAILED_REGEX, REDIRECTS, SSL, STATUS_CODE, VERSION};
 use crate::net::Net;
 use crate::net::http::{self, Request, Response};
 use crate::net::tls::{Tls, TlsFacts, TlsSettings};
-use crate::probe::{Failure, Reason, Report, network};
+use crate::probe::{Failure, Reason, Report, headers, network};
 use crate::secret::SecretSource;
 
 const PHASES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"];
@@ -209,10 +209,7 @@ impl Plan {
 
     fn own_headers(&self) -> Result<HeaderMap, String> {
         let mut headers = self.headers.clone();
-        for (name, file) in &self.header_files {
-            let value = file.read().map_err(|error| error.to_string())?;
-            headers.insert(name, header_value(name.as_str(), &value)?);
-        }
+        headers::read(&self.header_files, &mut headers)?;
         if let Some(credentials) = &self.credentials {
             headers.insert(AUTHORIZATION, credentials.header()?);
         }

@@ -14,7 +14,6 @@ pub use expect::{ExpectBody, Statuses};
 pub use json::ExpectJson;
 pub(super) use look::Plan;
 pub use settings::{BasicAuth, Settings};
-pub(super) use settings::{header_name, header_value};
 
 use super::{Failure, Path, Reason, Report, network};
 use crate::net::Net;

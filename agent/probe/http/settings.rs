@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method};
 use serde::Deserialize;
 use url::Url;
@@ -12,7 +12,7 @@ use url::Url;
 use super::expect::{ExpectBody, Statuses};
 use super::json::{self, ExpectJson};
 use crate::net::tls::TlsSettings;
-use crate::probe::{Failure, secret_url};
+use crate::probe::{Failure, headers, secret_url};
 use crate::secret::{Secret, SecretSource};
 
 /// How many redirects are followed unless configured, and at most: the blackbox exporter's figure.
@@ -224,24 +224,12 @@ impl Settings {
     }
 
     pub(super) fn parsed_headers(&self) -> Result<HeaderMap, String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            headers.insert(header_name(name)?, header_value(name, value)?);
-        }
-        Ok(headers)
+        headers::in_place(&self.headers, headers::name)
     }
 
     /// The headers whose values are in files.
     pub(super) fn header_files(&self) -> Result<Vec<(HeaderName, SecretSource)>, String> {
-        let mut files = Vec::new();
-        for (name, path) in &self.headers_file {
-            let parsed = header_name(name)?;
-            if self.headers.keys().any(|given| given.eq_ignore_ascii_case(name)) {
-                return Err(format!("the header {name:?} is under `headers` too: keep one of them"));
-            }
-            files.push((parsed, SecretSource::File(path.clone())));
-        }
-        Ok(files)
+        headers::in_files(&self.headers_file, &self.headers, headers::name)
     }
 }
 
@@ -255,26 +243,8 @@ fn parse_url(text: &str) -> Result<Url, String> {
     }
 }
 
-pub(in crate::probe) fn header_name(name: &str) -> Result<HeaderName, String> {
-    let parsed: HeaderName = name.parse().map_err(|_| format!("the header {name:?} has no valid name"))?;
-    if REFUSED.contains(&parsed.as_str()) {
-        return Err(format!("the header {name:?} cannot be set: it follows from the request"));
-    }
-    Ok(parsed)
-}
-
-pub(in crate::probe) fn header_value(name: &str, value: &Secret) -> Result<HeaderValue, String> {
-    let value = HeaderValue::from_str(value.expose());
-    let mut value = value.map_err(|_| format!("the header {name:?} has a value that cannot be sent"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-
-/// Headers that frame the message or ask for an encoding that is not undone.
-const REFUSED: [&str; 6] = ["connection", "content-length", "transfer-encoding", "upgrade", "te", "accept-encoding"];
 
 /// A URL without what may be secret in it: credentials, query and fragment.
 fn shown(url: &Url) -> String {

@@ -16,8 +16,7 @@ use url::{Host, Position, Url};
 use super::load::LoadSettings;
 use crate::net::http;
 use crate::net::tls::TlsSettings;
-use crate::probe::http::{header_name, header_value};
-use crate::probe::{Failure, Reason, secret_url};
+use crate::probe::{Failure, Reason, headers, secret_url};
 use crate::secret::{Secret, SecretSource};
 
 /// How often a fresh connection is made beside the held one, unless configured.
@@ -144,10 +143,7 @@ impl Settings {
 
     fn own_headers(&self, url: &Url) -> Result<HeaderMap, String> {
         let mut headers = self.parsed_headers()?;
-        for (name, file) in self.header_files()? {
-            let value = file.read().map_err(|error| error.to_string())?;
-            headers.insert(&name, header_value(name.as_str(), &value)?);
-        }
+        headers::read(&self.header_files()?, &mut headers)?;
         if let Some(login) = http::login(url) {
             headers.entry(AUTHORIZATION).or_insert(login);
         }
@@ -159,23 +155,12 @@ impl Settings {
     }
 
     fn parsed_headers(&self) -> Result<HeaderMap, String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            headers.insert(own_name(name)?, header_value(name, value)?);
-        }
-        Ok(headers)
+        headers::in_place(&self.headers, own_name)
     }
 
     /// The headers whose values are in files.
     fn header_files(&self) -> Result<Vec<(HeaderName, SecretSource)>, String> {
-        let mut files = Vec::new();
-        for (name, path) in &self.headers_file {
-            if self.headers.keys().any(|given| given.eq_ignore_ascii_case(name)) {
-                return Err(format!("the header {name:?} is under `headers` too: keep one of them"));
-            }
-            files.push((own_name(name)?, SecretSource::File(path.clone())));
-        }
-        Ok(files)
+        headers::in_files(&self.headers_file, &self.headers, own_name)
     }
 }
 
@@ -194,7 +179,7 @@ fn has_login(url: &Url) -> bool {
 }
 
 fn own_name(name: &str) -> Result<HeaderName, String> {
-    let parsed = header_name(name)?;
+    let parsed = headers::name(name)?;
     match parsed.as_str() {
         "sec-websocket-protocol" => Err("write subprotocols under `subprotocols`, not as a header".to_owned()),
         refused if REFUSED.contains(&refused) => {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::alert::group::{self, Dispatch, Dispatcher};
-use crate::alert::{Alert, AlertId, CAUSE, Event, Resolution};
+use crate::alert::{Alert, AlertId, BLIND, CAUSE, Event, Resolution};
 use crate::api::Liveness;
 use crate::clock::{Clock, millis, wall_ms};
 use crate::config::Alerting;
@@ -28,6 +28,7 @@ use crate::store::{self, SourceId, Store};
 use crate::target::board::Board;
 
 pub mod metrics;
+pub mod status;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub liveness: Arc<Liveness>,
     /// The alerts as the API shows them.
     pub published: watch::Sender<Arc<Vec<Alert>>>,
+    /// The rules as the API shows them.
+    pub rules: Arc<status::Rules>,
     pub external_url: String,
 }
 
@@ -135,6 +138,7 @@ impl Engine {
         let mut store = store::lock(&parts.store);
         let sources = setup.groups.iter().map(|group| add_source(&mut store, group)).collect();
         drop(store);
+        parts.rules.run(&setup.groups, setup.interval);
         Engine {
             sources,
             recorded: vec![Recorded::new(); setup.groups.len()],
@@ -179,6 +183,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.setup, reload.setup);
         self.ticks.apply(&before.groups, &self.setup.groups, self.setup.interval, now);
         self.move_sources(&before.groups, now);
+        self.parts.rules.run(&self.setup.groups, self.setup.interval);
         self.removed.extend(before.watched.names);
         self.removed.retain(|name| !self.setup.watched.names.contains(name));
         let runs: BTreeSet<_> = self.setup.groups.iter().map(group_name).collect();
@@ -272,11 +277,14 @@ impl Engine {
             let group = &self.setup.groups[due.group];
             let began = Instant::now();
             let Some(outcome) = self.guarded_evaluation(*due, &store, &targets) else { continue };
-            self.parts.metrics.evaluated(group, &outcome.errors, began.elapsed());
+            let took = began.elapsed();
+            self.parts.metrics.evaluated(group, &outcome.errors, took);
+            self.parts.rules.evaluated(due.group, group, due.at, took, &outcome.errors);
             tick.changes.extend(outcome.changes);
             tick.news.extend(outcome.events);
             let Outcome { samples, partial, recorded, .. } = outcome;
-            tick.samples.push(Row { group: due.group, at: due.at, samples, partial, recorded });
+            let at = due.at - millis(self.setup.groups[due.group].query_offset.unwrap_or_default());
+            tick.samples.push(Row { group: due.group, at, samples, partial, recorded });
         }
         tick
     }
@@ -297,7 +305,7 @@ impl Engine {
         }
         self.observed_at = Some(now);
         let stepped = wall_ms() - self.parts.clock.now();
-        self.parts.metrics.see(&self.parts.board, &self.alerts, stepped);
+        self.parts.metrics.see(&self.parts.board, &self.alerts, now, stepped);
         self.parts.outbox.observe();
         self.parts.store_metrics.set(&store.counts());
         if let Err(error) = self.parts.own.collect(store, now) {
@@ -315,7 +323,15 @@ impl Engine {
         };
         let (external_labels, external_url) = (&self.setup.labels, self.parts.external_url.as_str());
         let recorded = &self.recorded[index];
-        let context = rule::Context { external_labels, external_url, recorded, keep: &keep, removed: &self.removed };
+        let context = rule::Context {
+            external_labels,
+            external_url,
+            query_offset: group.query_offset.unwrap_or_default(),
+            subquery_step: self.setup.interval,
+            recorded,
+            keep: &keep,
+            removed: &self.removed,
+        };
         rule::evaluate(group, &self.alerts, &store.current(), &store.held(), at, &context)
     }
 
@@ -327,7 +343,8 @@ impl Engine {
         // Their groups know the cause that their page told.
         events.extend(tick.restated.iter().map(|event| with_alert(event, self.outward(alert_of(event)))));
         let full = self.parts.outbox.full();
-        let dispatch = self.dispatcher.dispatch(&events, now, &full);
+        let mut dispatch = self.dispatcher.dispatch(&events, now, &full);
+        self.tell_blindness(&mut dispatch, &tick.changes);
         if dispatch.put_off > 0 {
             self.parts.metrics.put_off.inc();
             tracing::error!(groups = dispatch.put_off, receivers = ?full, "due, and no room at the receiver: they wait");
@@ -346,6 +363,29 @@ impl Engine {
         self.remember(tick.changes, tick.samples);
         self.dispatcher.apply(dispatch);
         self.parts.outbox.enqueue(deliveries);
+    }
+
+    /// What is repeated of an alert says so while nobody can see whether it is over. It makes no page of its own.
+    fn tell_blindness(&self, dispatch: &mut Dispatch, changes: &[Change]) {
+        if dispatch.notifications.is_empty() {
+            return;
+        }
+        let mut alerts: BTreeMap<&AlertId, &Alert> =
+            self.alerts.iter().filter(|(_, alert)| alert.held_since.is_some()).collect();
+        for change in changes {
+            match change {
+                Change::Put { alert, .. } => alerts.insert(&alert.id, alert),
+                Change::Remove(id) => alerts.remove(id),
+            };
+        }
+        let text = |alert: &&Alert| Some((self.outward(alert).id, alert.blindness()?));
+        let blind: BTreeMap<AlertId, String> = alerts.values().filter_map(text).collect();
+        let told = dispatch.notifications.iter_mut().flat_map(|notification| &mut notification.alerts);
+        for told in told.filter(|told| told.resolved.is_none()) {
+            if let Some(text) = blind.get(&told.alert.id) {
+                told.alert.annotations.insert(BLIND.to_owned(), text.clone());
+            }
+        }
     }
 
     fn remember(&mut self, changes: Vec<Change>, rows: Vec<Row>) {

@@ -20,8 +20,9 @@
 pub mod clock;
 pub mod duration;
 pub mod file;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod matcher;
 pub mod node;
 pub mod sample;

@@ -3,9 +3,13 @@
 mod list;
 mod pattern;
 
-pub use pattern::anchored;
+#[cfg(test)]
+mod oracle;
+
+pub use pattern::{anchored, anywhere};
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::sample::Labels;
@@ -36,7 +40,7 @@ pub struct Matcher {
     pub name: Arc<str>,
     pub op: MatchOp,
     pub value: Arc<str>,
-    /// For the two regular expression operators. Clones share it.
+    /// For the two regular expression operators. Equal ones share it.
     pattern: Option<Arc<Pattern>>,
 }
 
@@ -45,7 +49,7 @@ impl Matcher {
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, String> {
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(value)?)),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::shared(value)?),
         };
         Ok(Matcher { name: name.into(), op, value: value.into(), pattern })
     }
@@ -73,6 +77,14 @@ impl Matcher {
 impl PartialEq for Matcher {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Hash for Matcher {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.name, self.op, &self.value).hash(state);
     }
 }
 

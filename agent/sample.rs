@@ -179,15 +179,21 @@ pub struct Metric {
     pub name: &'static str,
     pub help: &'static str,
     pub kind: MetricKind,
+    /// The labels that tell its series of one report from each other; the target's own are beside them.
+    pub labels: &'static [&'static str],
 }
 
 impl Metric {
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
-        Metric { name, help, kind: MetricKind::Gauge }
+        Metric { name, help, kind: MetricKind::Gauge, labels: &[] }
     }
 
     pub const fn counter(name: &'static str, help: &'static str) -> Self {
-        Metric { name, help, kind: MetricKind::Counter }
+        Metric { name, help, kind: MetricKind::Counter, labels: &[] }
+    }
+
+    pub const fn labelled(self, labels: &'static [&'static str]) -> Self {
+        Metric { labels, ..self }
     }
 }
 

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::rfc3339;
 use crate::sample::{Labels, Timestamp};
 
 /// The annotation that says why a target failed, as the page was accepted.
 pub const CAUSE: &str = "cause";
+
+/// The annotation that says of a page that is repeated since when, and why, nobody can see whether its alert is over.
+pub const BLIND: &str = "blind";
 
 /// What makes an alert the same alert: where its rule stands, and its labels after templating.
 /// `labels` includes `alertname`.
@@ -48,6 +52,19 @@ pub struct Alert {
     pub keep_firing_since: Option<Timestamp>,
     /// Since when it is held because its inputs are stale or unknown.
     pub held_since: Option<Timestamp>,
+    /// Which of its inputs are unknown while it is held, in words. Found anew at each tick, so it is not kept.
+    #[serde(skip)]
+    pub unknown_inputs: Vec<String>,
+}
+
+impl Alert {
+    /// The annotation [`BLIND`], while it is held.
+    pub fn blindness(&self) -> Option<String> {
+        let since = rfc3339(self.held_since?);
+        let inputs =
+            if self.unknown_inputs.is_empty() { "not known".to_owned() } else { self.unknown_inputs.join(", ") };
+        Some(format!("its inputs have been unknown since {since}, whether it is over cannot be seen: {inputs}"))
+    }
 }
 
 /// Why an alert is no longer firing.
@@ -59,6 +76,8 @@ pub enum Resolution {
     TargetRemoved,
     /// A reload gave its target other labels, another URL's among them: what fired was the target before.
     TargetChanged,
+    /// Its rule has more alerts than its group's `limit`: Prometheus drops them all.
+    LimitExceeded,
     /// It fires on, and another receiver is told of it now.
     RoutedElsewhere,
 }
@@ -71,6 +90,7 @@ impl Resolution {
             Resolution::RuleRemoved => "rule removed",
             Resolution::TargetRemoved => "target removed",
             Resolution::TargetChanged => "target changed",
+            Resolution::LimitExceeded => "limit exceeded",
             Resolution::RoutedElsewhere => "routed elsewhere",
         }
     }

@@ -16,13 +16,13 @@ const INTERNAL: &[&str] = &["up", "ALERTS", "ALERTS_FOR_STATE"];
 
 pub async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let dialect = text::preferred(accept);
+    let format = text::preferred(accept);
     let mut body = String::new();
     let config = context.config.borrow().clone();
     let store = store::lock(&context.store);
     let newest = store.newest(context.clock.now()).map(|(labels, value, _)| (labels, value));
     let catalogue = context.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
-    text::write(&mut body, dialect, newest, &catalogue, &config.labels, INTERNAL);
+    text::write(&mut body, format, newest, &catalogue, &config.labels, INTERNAL);
     drop((store, catalogue));
-    ([(CONTENT_TYPE, text::content_type(dialect)), (VARY, "accept")], body).into_response()
+    ([(CONTENT_TYPE, text::content_type(format)), (VARY, "accept")], body).into_response()
 }

@@ -4,7 +4,7 @@
 pub mod auth;
 mod health;
 mod metrics;
-mod prometheus;
+pub mod prometheus;
 mod regions;
 pub mod reload;
 pub mod status;
@@ -29,6 +29,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::alert::Alert;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine;
 use crate::export::catalogue::Catalogue;
 use crate::notify::Outbox;
 use crate::region::Region;
@@ -63,6 +64,10 @@ pub struct Context {
     pub region: Region,
     pub outbox: Outbox,
     pub state: watch::Receiver<state::Status>,
+    /// How many queries may run, and what they cost.
+    pub queries: prometheus::Gate,
+    /// The rules that run.
+    pub rules: Arc<engine::status::Rules>,
     pub config_status: watch::Receiver<status::ConfigStatus>,
     pub started_at: Timestamp,
 }
@@ -88,22 +93,22 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/alerts", get(prometheus::alerts))
-        .route("/api/v1/targets", get(prometheus::targets))
         .route("/-/reload", post(reload::reload).put(reload::reload))
         .route("/v1/status", get(status::status))
         .route("/v1/regions", get(regions::list))
         .route("/v1/regions/{region}", get(regions::one))
         .route("/v1/regions/{region}/check", get(regions::check))
         .route("/v1/regions/{region}/check/db", get(regions::check_database))
+        .merge(prometheus::routes())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(context.clone(), auth::reading))
         .with_state(context)
 }
 
 async fn not_found() -> Response {
-    let error = "there is nothing at this address: see /health, /metrics, /api/v1/alerts, /api/v1/targets, /v1/status and \
-                 /v1/regions";
+    let error = "there is nothing at this address: see /health, /metrics, /v1/status and /v1/regions, and of Prometheus's API \
+                 /api/v1/query, query_range, format_query, series, labels, label/NAME/values, rules, alerts, targets, metadata and \
+                 status/buildinfo";
     prometheus::error(StatusCode::NOT_FOUND, "not_found", error).into_response()
 }
 

@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::health::{is_live, is_ready};
-use crate::alert::AlertState;
+use crate::alert::{Alert, AlertState};
 use crate::clock::rfc3339;
 use crate::config::Problem;
 use crate::notify::outbox::ReceiverStatus;
 use crate::region::Snapshot;
 use crate::sample::Timestamp;
 use crate::target::board::View;
+
+/// How many blind alerts are named.
+const MAX_BLIND: usize = 100;
 
 /// Which configuration runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,7 @@ pub async fn status(State(context): State<Arc<Context>>) -> Json<Value> {
         "targets": context.board.views().values().map(target).collect::<Vec<_>>(),
         "region": context.region.snapshot().map(|snapshot| region(&snapshot)),
         "alerts": alerts(&context),
+        "blindAlerts": blind_alerts(&context),
         "receivers": context.outbox.status().iter().map(receiver).collect::<Vec<_>>(),
     }))
 }
@@ -82,8 +86,17 @@ fn region(snapshot: &Snapshot) -> Value {
 fn alerts(context: &Context) -> Value {
     let alerts = context.alerts.borrow().clone();
     let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing).count();
-    let held = alerts.iter().filter(|alert| alert.held_since.is_some()).count();
-    json!({"firing": firing, "pending": alerts.len() - firing, "held": held})
+    let blind = alerts.iter().filter(|alert| alert.held_since.is_some()).count();
+    json!({"firing": firing, "pending": alerts.len() - firing, "blind": blind})
+}
+
+/// The alerts that nobody can see the end of, the longest blind first.
+fn blind_alerts(context: &Context) -> Vec<Value> {
+    let alerts = context.alerts.borrow().clone();
+    let mut blind: Vec<_> = alerts.iter().filter_map(|alert| Some((alert.held_since?, alert))).collect();
+    blind.sort_by_key(|(since, _)| *since);
+    let shown = |(since, alert): &(Timestamp, &Alert)| json!({"labels": alert.id.labels, "since": rfc3339(*since), "inputs": alert.unknown_inputs});
+    blind.iter().take(MAX_BLIND).map(shown).collect()
 }
 
 fn receiver(status: &ReceiverStatus) -> Value {

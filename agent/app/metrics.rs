@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::wall_ms;
 use crate::config::Config;
-use crate::{engine, notify, region, state, store, target, telemetry};
+use crate::{api, engine, notify, region, state, store, target, telemetry};
 
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -32,6 +32,7 @@ pub struct Modules<'a> {
     pub store: &'a store::Metrics,
     pub state: &'a state::Metrics,
     pub region: &'a region::metrics::Metrics,
+    pub queries: &'a api::prometheus::Metrics,
     pub log: &'a telemetry::Output,
 }
 
@@ -61,6 +62,7 @@ impl Metrics {
         modules.store.register(&mut registry);
         modules.state.register(&mut registry);
         modules.region.register(&mut registry);
+        modules.queries.register(&mut registry);
         self.register(&mut registry);
         registry
     }

@@ -5,7 +5,7 @@ mod day;
 mod grace;
 mod metrics;
 mod part;
-mod rules;
+pub(crate) mod rules;
 mod running;
 mod say;
 mod signals;

@@ -34,7 +34,7 @@ use crate::region::{self, Region};
 use crate::rule::{self, Group};
 use crate::sample::Labels;
 use crate::state::{self, Grace, Op, State};
-use crate::store::{self, Store, StoreLimits};
+use crate::store::{self, Selection, Store, StoreLimits};
 use crate::target::Target;
 use crate::target::board::Board;
 use crate::target::memory::Memories;
@@ -83,6 +83,8 @@ pub struct Running {
     metrics: Metrics,
     log: telemetry::Output,
     store: Arc<Mutex<Store>>,
+    /// What the rules that run select.
+    selected: Vec<Selection>,
     outbox: Outbox,
     state: State,
     engine: mpsc::Sender<Apply>,
@@ -119,7 +121,8 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
     }
     make_token(config);
 
-    let store = Arc::new(Mutex::new(Store::new(StoreLimits { series: STORE_SERIES, window: window(&groups) })));
+    let store = Arc::new(Mutex::new(store_for(&groups, STORE_SERIES)));
+    let selected = selections(&groups);
     let board = Arc::new(Board::default());
     let net = Arc::new(Net::new(NetSettings::default()));
     let metrics = Metrics::default();
@@ -127,6 +130,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
     let (engine_metrics, task_metrics) = (engine::metrics::Metrics::default(), task::Metrics::default());
     let (notify_metrics, store_metrics) = (notify::metrics::Metrics::default(), store::Metrics::default());
     let region_metrics = region::metrics::Metrics::default();
+    let query_metrics = api::prometheus::Metrics::default();
     let registry = metrics.registry(&Modules {
         engine: &engine_metrics,
         task: &task_metrics,
@@ -134,6 +138,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         store: &store_metrics,
         state: &state_metrics,
         region: &region_metrics,
+        queries: &query_metrics,
         log: &log,
     });
     let mut catalogue = Catalogue::of_kinds();
@@ -191,6 +196,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
     watch.apply(config.targets.clone(), &graces.running).await;
 
     let (published, alerts) = watch::channel(Arc::default());
+    let rules = Arc::new(engine::status::Rules::default());
     let liveness = Arc::new(Liveness::default());
     liveness.tick(clock.now());
     let parts = engine::Parts {
@@ -204,6 +210,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         store_metrics,
         liveness: liveness.clone(),
         published,
+        rules: rules.clone(),
         external_url,
     };
     let kept = Kept { targets: known_targets, alerts: kept.rows.alerts, groups: kept.rows.groups };
@@ -229,6 +236,8 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         region: region.clone(),
         outbox: outbox.clone(),
         state: state.status(),
+        queries: api::prometheus::Gate::new(query_metrics),
+        rules,
         config_status: shown_status,
         started_at,
     };
@@ -247,6 +256,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         metrics,
         log,
         store,
+        selected,
         outbox,
         state,
         engine: apply,
@@ -335,7 +345,12 @@ impl Running {
         self.graces = graces.known;
         // Whatever broke the state, the watch goes on.
         let _ = self.state.commit(ops).await;
-        store::lock(&self.store).set_window(window(&groups));
+        let selected = selections(&groups);
+        // The rules before read their windows until the engine has the new ones.
+        if selected != self.selected {
+            let both = self.selected.iter().chain(&selected).cloned().collect();
+            select(&self.store, both).await;
+        }
         let applied = self.watch.apply(config.targets.clone(), &graces.running).await;
         say::applied(&applied, config);
         let renewed = applied.renewed.into_iter().collect();
@@ -345,6 +360,10 @@ impl Running {
         let (done, applied) = oneshot::channel();
         if self.engine.try_send(Apply { setup: setup(config, groups, renewed), done }).is_ok() {
             let _ = applied.await;
+        }
+        if selected != self.selected {
+            select(&self.store, selected.clone()).await;
+            self.selected = selected;
         }
         self.metrics.runs(config, true);
         self.config_status.send_replace(ConfigStatus::new(&[], self.clock.now()));
@@ -368,9 +387,27 @@ impl Running {
     }
 }
 
-/// How far back the store keeps samples for these rules.
-pub(super) fn window(groups: &[Group]) -> Duration {
-    rule::reach(groups).max(Duration::from_millis(LOOKBACK.unsigned_abs())) + STORE_MARGIN
+/// A little at a time: of many series the comparing takes long, and the watch goes on meanwhile.
+async fn select(store: &Mutex<Store>, selections: Vec<Selection>) {
+    const SERIES_AT_ONCE: usize = 5_000;
+    store::lock(store).begin_select(selections);
+    while store::lock(store).go_on_selecting(SERIES_AT_ONCE) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A store that keeps what these rules need: everything for the lookback, what they select for as long as they look
+/// back.
+pub(super) fn store_for(groups: &[Group], series: usize) -> Store {
+    let window = Duration::from_millis(LOOKBACK.unsigned_abs()) + STORE_MARGIN;
+    let mut store = Store::new(StoreLimits { series, window });
+    store.select(selections(groups));
+    store
+}
+
+pub(super) fn selections(groups: &[Group]) -> Vec<Selection> {
+    let kept = |(matchers, window)| Selection { matchers, window: window + STORE_MARGIN };
+    rule::selections(groups).into_iter().map(kept).collect()
 }
 
 /// `renewed` are the targets whose labels a reload has changed.

@@ -12,7 +12,7 @@ use crate::sample::Timestamp;
 /// Shows the pending and firing alerts of a running agent.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "An alert that is held fires on because its inputs are stale or unknown: nobody can see whether it is over.\n\nExit code: 0 when the agent has answered (also with alerts), 1 when it has not, 3 on wrong usage.\n\nExamples:\n  watchkeeper alerts\n  watchkeeper alerts --json --url http://10.0.0.7:7799"
+    after_help = "An alert that is blind stays as it is because its inputs are stale or unknown: nobody can see whether it is over.\n\nExit code: 0 when the agent has answered (also with alerts), 1 when it has not, 3 on wrong usage.\n\nExamples:\n  watchkeeper alerts\n  watchkeeper alerts --json --url http://10.0.0.7:7799"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -62,8 +62,8 @@ fn rank(alert: &Value) -> usize {
 fn row(alert: &Value, now: Timestamp) -> Vec<String> {
     let (labels, annotations) = (&alert["labels"], &alert["annotations"]);
     let state = text(alert, "state");
-    let state = match alert["heldSince"].as_str() {
-        Some(_) => format!("{state}, held for {}", age(alert, "heldSince", now)),
+    let state = match alert["blindSince"].as_str() {
+        Some(_) => format!("{state}, blind for {}{}", age(alert, "blindSince", now), unknown(alert)),
         None => state,
     };
     let (name, severity) = (text(labels, "alertname"), text(labels, "severity"));
@@ -76,6 +76,13 @@ fn row(alert: &Value, now: Timestamp) -> Vec<String> {
         text(annotations, "summary"),
         text(annotations, "cause"),
     ]
+}
+
+/// `: pg_up of db`, the inputs that an alert is blind for.
+fn unknown(alert: &Value) -> String {
+    let inputs = alert["blindInputs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let inputs: Vec<&str> = inputs.collect();
+    if inputs.is_empty() { String::new() } else { cell(&format!(": {}", inputs.join(", "))) }
 }
 
 /// What an alert is about: its target and instance, or else every label that is not its name's or its rank's.
@@ -110,18 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn the_most_urgent_stand_first_and_held_ones_say_so() {
-        let mut held = alert("A", "firing", "warning");
-        held["heldSince"] = json!("1970-01-01T00:00:50Z");
-        let alerts = vec![alert("P", "pending", "critical"), held, alert("B", "firing", "critical")];
+    fn the_most_urgent_stand_first_and_blind_ones_say_so() {
+        let mut blind = alert("A", "firing", "warning");
+        blind["blindSince"] = json!("1970-01-01T00:00:50Z");
+        blind["blindInputs"] = json!(["up of db"]);
+        let alerts = vec![alert("P", "pending", "critical"), blind, alert("B", "firing", "critical")];
         let mut out = Vec::new();
         show(alerts, 60_000, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "ALERT  STATE                 FOR  SEVERITY  ON  SUMMARY     CAUSE\n\
-             B      firing                50s  critical  db  db is down  refused\n\
-             A      firing, held for 10s  50s  warning   db  db is down  refused\n\
-             P      pending               50s  critical  db  db is down  refused\n"
+            "ALERT  STATE                            FOR  SEVERITY  ON  SUMMARY     CAUSE\n\
+             B      firing                           50s  critical  db  db is down  refused\n\
+             A      firing, blind for 10s: up of db  50s  warning   db  db is down  refused\n\
+             P      pending                          50s  critical  db  db is down  refused\n"
         );
     }
 

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
+
+use super::client::{Client, ClientError, Connection, converse};
 use crate::config::Problem;
 use crate::config::load::{self, FileText, Loaded, RuleText};
-use crate::rule;
+use crate::export::parse::{Dialect, Entry, Limits, entries};
+use crate::rule::lint::{self, LINTS, Producers, Scrapes, Warning};
+use crate::rule::{self, RuleKind};
 
 /// Validates a configuration, its rules and its routes; rule files alone where only they are given.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  watchkeeper check --config watchkeeper.yml\n  watchkeeper check rules/targets.yml rules/redis.yml\n\nExit code: 0 when all is well, 1 when something is wrong (each problem as file:line:column: message on\nstandard error), 3 on wrong usage."
+    after_help = "Examples:\n  watchkeeper check --config watchkeeper.yml\n  watchkeeper check rules/targets.yml rules/redis.yml\n  watchkeeper check --config watchkeeper.yml --running --strict\n\nWhat is probably wrong is warned of (file:line:column: warning: message (lint)); docs/reference/lint.md lists the\nlints.\n\nExit code: 0 when all is well, also with warnings; 1 when something is wrong (each problem as\nfile:line:column: message on standard error), and with --strict when there are warnings; 3 on wrong usage."
 )]
 pub struct Args {
     /// The configuration. Without it and without rule files, what the environment names is checked.
@@ -23,6 +28,17 @@ pub struct Args {
     /// Rule files to check besides.
     #[arg(value_name = "RULE_FILES")]
     pub rule_files: Vec<PathBuf>,
+    /// Warnings are errors.
+    #[arg(long)]
+    pub strict: bool,
+    /// A lint that is not to warn, by its name; several times for several.
+    #[arg(long, value_name = "LINT", value_parser = PossibleValuesParser::new(LINTS))]
+    pub allow: Vec<String>,
+    /// Judge names by what a running agent has scraped, too. Without it, targets that are scraped may produce any.
+    #[arg(long)]
+    pub running: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// Checks everything; the summary goes to `out`, problems to `err`. Whether all is well.
@@ -33,24 +49,79 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err
     let env = &super::with_profile(env.clone(), args.profile.as_deref());
     let alone = args.config.is_none() && args.profile.is_none() && !args.rule_files.is_empty();
     let loaded = if alone { None } else { configuration(args, env, &mut problems) };
-    if let Some(loaded) = loaded {
-        loaded.source.rules.iter().for_each(|file| rules += check_rules(file, &mut problems));
-        lines = summary(args, &loaded);
+    let mut files = Vec::new();
+    if let Some(loaded) = &loaded {
+        files.extend(loaded.source.rules.iter().cloned());
+        lines = summary(args, loaded);
     }
     for path in &args.rule_files {
         match load::read_file(path) {
-            Ok(text) => rules += check_rules(&foreign(path.clone(), text), &mut problems),
+            Ok(text) => files.push(foreign(path.clone(), text)),
             Err(problem) => problems.push(problem),
         }
     }
+    files.iter().for_each(|file| rules += check_rules(file, &mut problems));
+    let warnings = match problems.is_empty().then(|| warnings(args, loaded.as_ref(), &files)) {
+        Some(Err(error)) => {
+            writeln!(err, "watchkeeper check: {error}")?;
+            return Ok(false);
+        }
+        Some(Ok(warnings)) => warnings,
+        None => Vec::new(),
+    };
+    warnings.iter().try_for_each(|warning| writeln!(err, "{warning}"))?;
     problems.iter().try_for_each(|problem| writeln!(err, "{problem}"))?;
+    if !warnings.is_empty() {
+        writeln!(err, "{}", counted(warnings.len(), "warning"))?;
+    }
     if problems.is_empty() {
         lines.push(format!("ok: {} besides the shipped ones", counted(rules, "alert rule")));
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     } else {
         writeln!(err, "{}", counted(problems.len(), "problem"))?;
     }
-    Ok(problems.is_empty())
+    Ok(problems.is_empty() && (warnings.is_empty() || !args.strict))
+}
+
+/// What is probably wrong with rules that load. Names are judged only where it is known what is watched.
+fn warnings(args: &Args, loaded: Option<&Loaded>, files: &[RuleText]) -> Result<Vec<Warning>, ClientError> {
+    let scrapes = if args.running { Some(converse(scraped(&Client::new(&args.connection)))?) } else { None };
+    let mut producers = loaded.map(|loaded| Producers::of(&loaded.config, scrapes.as_ref()));
+    if let Some(producers) = &mut producers {
+        recorded(files).iter().for_each(|name| producers.record(name));
+    }
+    let mut seen = lint::Seen::new();
+    let lint =
+        |file: &RuleText| lint::lint(&file.file.path.to_string_lossy(), &file.file.text, producers.as_ref(), &mut seen);
+    let mut warnings: Vec<Warning> = files.iter().flat_map(lint).collect();
+    warnings.retain(|warning| !args.allow.iter().any(|allowed| allowed == warning.lint));
+    Ok(warnings)
+}
+
+/// The names of the series that rules record, the shipped ones among them.
+fn recorded(files: &[RuleText]) -> Vec<String> {
+    let load = |file: &RuleText| rule::file::load("", &file.file.text, false).unwrap_or_default();
+    let groups = rule::shipped().into_iter().chain(files.iter().flat_map(load));
+    let rules = groups.flat_map(|group| group.rules);
+    rules.filter(|rule| matches!(rule.kind, RuleKind::Recording { .. })).map(|rule| rule.name).collect()
+}
+
+/// The names and labels of what a running agent has now.
+async fn scraped(client: &Client) -> Result<Scrapes, ClientError> {
+    let answer = client.get(&["metrics"]).await?;
+    if answer.status != 200 {
+        let error = "no metrics".to_owned();
+        return Err(ClientError::Refused { url: client.shown(), status: answer.status, error });
+    }
+    let limits = Limits { bytes: usize::MAX, samples: usize::MAX, ..Limits::default() };
+    let mut scrapes = Scrapes::default();
+    for entry in entries(&answer.body, Dialect::Prometheus, limits).map_while(Result::ok) {
+        if let Entry::Sample(sample) = entry {
+            let labels = scrapes.metrics.entry(sample.name.to_owned()).or_default();
+            labels.extend(sample.labels().map(|(name, _)| name.to_owned()));
+        }
+    }
+    Ok(scrapes)
 }
 
 fn configuration(args: &Args, env: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Option<Loaded> {
@@ -103,11 +174,37 @@ fn counted(count: usize, what: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(config: Option<&str>, rule_files: &[&str]) -> (bool, String, String) {
+    fn connection() -> Connection {
+        #[derive(clap::Parser)]
+        struct Alone {
+            #[command(flatten)]
+            connection: Connection,
+        }
+        <Alone as clap::Parser>::parse_from(["check"]).connection
+    }
+
+    #[test]
+    fn a_lint_that_does_not_exist_is_wrong_usage() {
+        #[derive(Debug, clap::Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: Args,
+        }
+        let parse = |lint| <Alone as clap::Parser>::try_parse_from(["check", "--allow", lint]);
+        assert_eq!(parse("no-runbook").unwrap().args.allow, ["no-runbook"]);
+        let error = parse("no-runbok").unwrap_err().to_string();
+        assert!(error.contains("no-runbok") && error.contains("unknown-metric"), "{error}");
+    }
+
+    fn check(config: Option<&str>, rule_files: &[&str], strict: bool) -> (bool, String, String) {
         let args = Args {
             profile: None,
             config: config.map(PathBuf::from),
             rule_files: rule_files.iter().map(PathBuf::from).collect(),
+            strict,
+            allow: Vec::new(),
+            running: false,
+            connection: connection(),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let well = run(&args, &BTreeMap::new(), &mut out, &mut err).unwrap();
@@ -117,8 +214,12 @@ mod tests {
     #[test]
     fn a_good_configuration_is_summed_up() {
         let (well, out, err) =
-            check(Some("tests/config/good/alerting-in-place.yml"), &["tests/config/files/rules/good.yml"]);
-        assert_eq!((well, err.as_str()), (true, ""));
+            check(Some("tests/config/good/alerting-in-place.yml"), &["tests/config/files/rules/good.yml"], false);
+        assert!(well, "warnings are no errors");
+        assert!(
+            err.contains("good.yml:4:16: warning: alert `Down` has no severity") && err.ends_with("2 warnings\n"),
+            "{err}"
+        );
         assert!(
             out.contains("0 targets, 2 receivers, 0 rule files\nok: 1 alert rule besides the shipped ones\n"),
             "{out}"
@@ -126,8 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn warnings_are_errors_where_that_is_asked_for() {
+        let (well, _, err) = check(None, &["tests/config/files/rules/good.yml"], true);
+        assert!(!well && err.contains("(no-runbook)"), "{err}");
+    }
+
+    #[test]
     fn problems_of_configuration_and_rules_are_all_said() {
-        let (well, out, err) = check(Some("tests/config/bad/listen.yml"), &["tests/config/files/absent.yml"]);
+        let (well, out, err) = check(Some("tests/config/bad/listen.yml"), &["tests/config/files/absent.yml"], false);
         assert_eq!((well, out.as_str()), (false, ""));
         assert!(err.contains("listen.yml:1:9: `listen`"), "{err}");
         assert!(err.contains("cannot read tests/config/files/absent.yml: no such file or directory"), "{err}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method};
 use serde_json::Value;
 use url::{Host, Url};
@@ -113,13 +113,17 @@ impl Client {
 
     /// GET of a path, given by its segments, with the token where it is needed.
     pub async fn get(&self, path: &[&str]) -> Result<Answer, ClientError> {
-        let answer = self.ask(path, self.token.header()?).await?;
+        self.get_or_post(path, None).await
+    }
+
+    async fn get_or_post(&self, path: &[&str], form: Option<Bytes>) -> Result<Answer, ClientError> {
+        let answer = self.ask(path, form.clone(), self.token.header()?).await?;
         if answer.status != UNAUTHORIZED {
             return Ok(answer);
         }
         if !self.token.named && !self.token.asked.get() && is_loopback(&self.base) {
             self.token.asked.set(true);
-            let answer = self.ask(path, self.token.header()?).await?;
+            let answer = self.ask(path, form, self.token.header()?).await?;
             if answer.status != UNAUTHORIZED {
                 return Ok(answer);
             }
@@ -127,11 +131,26 @@ impl Client {
         Err(ClientError::Denied { url: shown(&self.address(path)), path: self.token.path.clone() })
     }
 
-    async fn ask(&self, path: &[&str], headers: HeaderMap) -> Result<Answer, ClientError> {
+    /// POST of a form to a path, which is answered as JSON whatever the status: what Prometheus's API answers.
+    pub async fn post(&self, path: &[&str], form: &[(&str, &str)]) -> Result<(u16, Value), ClientError> {
+        let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let answer = self.get_or_post(path, Some(Bytes::from(body))).await?;
+        let foreign = |error: serde_json::Error| ClientError::Foreign {
+            url: shown(&self.address(path)),
+            error: error.to_string(),
+        };
+        Ok((answer.status, serde_json::from_str(&answer.body).map_err(foreign)?))
+    }
+
+    async fn ask(&self, path: &[&str], form: Option<Bytes>, mut headers: HeaderMap) -> Result<Answer, ClientError> {
         let url = self.address(path);
         let unreachable = |error: String| ClientError::Unreachable { url: self.shown(), error };
-        let request =
-            Request { method: Method::GET, url: url.clone(), headers, body: Bytes::new(), max_body: ANSWER_LIMIT };
+        let method = if form.is_some() { Method::POST } else { Method::GET };
+        if form.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        }
+        let body = form.unwrap_or_default();
+        let request = Request { method, url: url.clone(), headers, body, max_body: ANSWER_LIMIT };
         let answer = net::within(TIMEOUT, http::exchange(&self.net, &self.tls, request)).await;
         let answer = answer.map_err(|failure| unreachable(failure.to_string()))?;
         let answer = answer.map_err(|error| unreachable(error.failure.to_string()))?;

@@ -3,8 +3,11 @@
 pub mod alerts;
 pub mod check;
 mod client;
+mod junit;
 pub mod probe;
+pub mod query;
 pub mod region;
+mod replay;
 pub mod run;
 pub mod status;
 pub mod test;
@@ -40,12 +43,14 @@ enum Command {
     Check(check::Args),
     /// Look at something once, and say what was seen.
     Probe(probe::Arguments),
-    /// Run rule unit tests, in promtool's form.
+    /// Run rule unit tests, in promtool's form, or replay recorded metrics through rules.
     Test(test::Args),
     /// Show what a running agent watches, and how it is itself.
     Status(status::Args),
     /// Show the pending and firing alerts of a running agent.
     Alerts(alerts::Args),
+    /// Ask a running agent for the value of an expression, now or over a time.
+    Query(query::Args),
     /// Watch over a deploy: fail if anything fires meanwhile.
     Watch(watch::Args),
     /// Show how a running agent judges its region, with exit codes for failover tooling.
@@ -71,6 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
         Command::Test(arguments) => finish(test::run(&arguments, &mut stdout(), &mut stderr())),
         Command::Status(arguments) => finish(status::run(&arguments, &mut stdout(), &mut stderr())),
         Command::Alerts(arguments) => finish(alerts::run(&arguments, &mut stdout(), &mut stderr())),
+        Command::Query(arguments) => finish(query::run(&arguments, &mut stdout(), &mut stderr())),
         Command::Watch(arguments) => finish(watch::run(&arguments, &mut stdout(), &mut stderr())),
         Command::Region(arguments) => region::run(&arguments, &mut stdout(), &mut stderr()),
         Command::TestNotify(arguments) => test_notify::run(&arguments),

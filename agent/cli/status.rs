@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use super::alerts::subject;
 use super::client::{Client, ClientError, Connection, age, cell, converse, table, text, time};
 use crate::sample::Timestamp;
 
@@ -60,8 +61,9 @@ fn show(status: &Value, url: &str, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     let alerts = &status["alerts"];
-    let counts = ["firing", "pending", "held"].map(|state| format!("{} {state}", text(alerts, state)));
+    let counts = ["firing", "pending", "blind"].map(|state| format!("{} {state}", text(alerts, state)));
     writeln!(out, "alerts     {}", counts.join(", "))?;
+    show_blind(list(status, "blindAlerts"), now, out)?;
     show_receivers(list(status, "receivers"), now, out)?;
     show_targets(list(status, "targets"), now, out)
 }
@@ -90,6 +92,20 @@ fn show_state(state: &Value, out: &mut dyn Write) -> io::Result<()> {
         text(state, "backlogRows"),
         text(state, "error")
     )
+}
+
+fn show_blind(alerts: &[Value], now: Timestamp, out: &mut dyn Write) -> io::Result<()> {
+    for alert in alerts {
+        let inputs: Vec<&str> = list(alert, "inputs").iter().filter_map(Value::as_str).collect();
+        let (name, on) = (text(&alert["labels"], "alertname"), subject(&alert["labels"]));
+        writeln!(
+            out,
+            "           blind: {name} on {on}, for {}: {}",
+            age(alert, "since", now),
+            cell(&inputs.join(", "))
+        )?;
+    }
+    Ok(())
 }
 
 fn show_receivers(receivers: &[Value], now: Timestamp, out: &mut dyn Write) -> io::Result<()> {
@@ -146,7 +162,8 @@ mod tests {
         json!({
             "version": "1", "startedAt": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:01:00Z", "live": true, "ready": true,
             "config": {"good": true, "loadedAt": "2026-01-01T00:00:00Z", "problems": []},
-            "state": {"durable": true}, "alerts": {"firing": 1, "pending": 0, "held": 0},
+            "state": {"durable": true}, "alerts": {"firing": 1, "pending": 0, "blind": 1},
+            "blindAlerts": [{"labels": {"alertname": "ServiceDown", "target": "db"}, "since": "2026-01-01T00:00:30Z", "inputs": ["pg_up of db"]}],
             "receivers": [{"receiver": "chat", "depth": 2, "failing": true, "disabled": false, "full": false,
                 "oldestAcceptedAt": "2026-01-01T00:00:50Z", "lastErrorAt": "2026-01-01T00:00:58Z", "lastError": "status 500"}],
             "targets": [{"target": "db", "instance": "db:5432", "kind": "postgres", "verdict": "down",
@@ -161,7 +178,8 @@ mod tests {
             "watchkeeper 1 at http://h:1: watching, running for 1m\n\
              config     good, loaded 1m ago\n\
              state      durable\n\
-             alerts     1 firing, 0 pending, 0 held\n\
+             alerts     1 firing, 0 pending, 1 blind\n\
+             \x20          blind: ServiceDown on db, for 30s: pg_up of db\n\
              \n\
              RECEIVER  STATE    WAITING  OLDEST  LAST ERROR\n\
              chat      FAILING  2        10s     status 500 (2s ago)\n\

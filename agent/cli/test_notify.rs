@@ -170,6 +170,7 @@ fn notification(test: &Test, ended: bool) -> Notification {
         starts_at: Some(test.began),
         keep_firing_since: None,
         held_since: None,
+        unknown_inputs: Vec::new(),
     };
     let group_labels = Labels::new([(ALERT_NAME, "WatchkeeperTest")]);
     let resolved = ended.then_some(Resolved { at: wall_ms().max(test.began + 1), reason: Resolution::Recovered });

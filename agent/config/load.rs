@@ -32,6 +32,9 @@ pub(super) const SECTIONS: &[&str] = &[
     "region",
     "telemetry",
 ];
+/// The files of shipped rules, as `shipped_rules: {hold: [redis]}` calls them.
+pub const SHIPPED_FILES: [&str; 9] =
+    ["targets", "services", "gateway", "certificates", "postgres", "redis", "host", "region", "self"];
 /// Sections of the design that this version does not have.
 const LATER: &[&str] = &["otlp"];
 const LISTEN: &str = "127.0.0.1:7799";
@@ -220,6 +223,7 @@ impl Reader<'_> {
             rule_files,
             evaluation: evaluation(tree, problems),
             disabled_rules: self.disabled_rules(tree, problems),
+            hold_shipped: hold_shipped(tree, problems),
             targets,
             alerting: tree.get("alerting").and_then(|node| self.alerting(node, problems)),
             region,
@@ -231,7 +235,7 @@ impl Reader<'_> {
     fn disabled_rules(&self, tree: &Node, problems: &mut Vec<Problem>) -> Vec<String> {
         let Some(node) = tree.get("shipped_rules") else { return Vec::new() };
         let Some(mut fields) = Fields::of(node, "shipped_rules", problems) else { return Vec::new() };
-        fields.only(&["disable"], &[]);
+        fields.only(&["disable", "hold"], &[]);
         let names = fields.get::<Vec<String>>("disable").unwrap_or_default();
         let items = node.get("disable").map_or(&[][..], Node::items);
         for (name, item) in names.iter().zip(items).filter(|(name, _)| !self.shipped.contains(&name.as_str())) {
@@ -315,6 +319,28 @@ impl Reader<'_> {
     }
 }
 
+/// `shipped_rules: {hold: …}`: `true`, `false`, or the files whose alerts are held. What else is wrong with the section
+/// is said with `disable`.
+fn hold_shipped(tree: &Node, problems: &mut Vec<Problem>) -> BTreeSet<String> {
+    let all = || SHIPPED_FILES.map(str::to_owned).into();
+    let section = tree.get("shipped_rules").filter(|node| matches!(node.value, Value::Mapping(_)));
+    let Some((section, node)) = section.and_then(|section| Some((section, section.get("hold")?))) else { return all() };
+    let mut fields = Fields { node: section, problems };
+    if !matches!(node.value, Value::Sequence(_)) {
+        return if fields.get("hold").unwrap_or(true) { all() } else { BTreeSet::new() };
+    }
+    let names = fields.get::<Vec<String>>("hold").unwrap_or_default();
+    for (name, item) in names.iter().zip(node.items()).filter(|(name, _)| !SHIPPED_FILES.contains(&name.as_str())) {
+        let what_then = match nearest(name, &SHIPPED_FILES) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", list(&SHIPPED_FILES)),
+        };
+        let message = format!("`hold`: no file of shipped rules is called `{}`: {what_then}", tree::shown(name));
+        fields.problems.push(Problem::new(&item.at, message));
+    }
+    names.into_iter().collect()
+}
+
 /// A pattern, or `{path: pattern, hold: true}`.
 fn rule_pattern<'a>(item: &'a Node, problems: &mut Vec<Problem>) -> Option<(&'a Node, bool)> {
     if item.text().is_some_and(|text| !text.is_empty()) {
@@ -354,12 +380,13 @@ fn said(fields: &Fields, key: &str) -> String {
 }
 
 fn evaluation(tree: &Node, problems: &mut Vec<Problem>) -> Evaluation {
-    let mut evaluation = Evaluation { interval: Duration::from_secs(5), react: true };
+    let mut evaluation = Evaluation { interval: Duration::from_secs(5), react: true, query_offset: Duration::ZERO };
     let node = tree.get("evaluation");
     if let Some(mut fields) = node.and_then(|node| Fields::of(node, "evaluation", problems)) {
-        fields.only(&["interval", "react"], &[]);
+        fields.only(&["interval", "react", "query_offset"], &[]);
         evaluation.interval = fields.duration("interval", SHORTEST).unwrap_or(evaluation.interval);
         evaluation.react = fields.get("react").unwrap_or(true);
+        evaluation.query_offset = fields.duration("query_offset", Duration::ZERO).unwrap_or_default();
     }
     evaluation
 }

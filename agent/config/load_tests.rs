@@ -37,7 +37,10 @@ fn nothing_at_all_is_a_configuration() {
     let [host] = loaded.config.targets.as_slice() else { panic!("{:?}", loaded.config.targets) };
     assert_eq!((host.name.as_str(), host.settings.kind(), host.scope), ("host", "host", Scope::Node));
     assert_eq!(host.instance, crate::node::name());
-    assert_eq!(loaded.config.evaluation, Evaluation { interval: Duration::from_secs(5), react: true });
+    assert_eq!(
+        loaded.config.evaluation,
+        Evaluation { interval: Duration::from_secs(5), react: true, query_offset: Duration::ZERO }
+    );
 }
 
 #[test]

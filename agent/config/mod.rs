@@ -20,9 +20,9 @@ pub mod state_dir;
 mod targets;
 mod text;
 pub mod tree;
-mod words;
+pub(crate) mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Config {
     pub rule_files: Vec<RuleFile>,
     /// Names of shipped rules that are switched off.
     pub disabled_rules: Vec<String>,
+    /// The files of shipped rules whose alerts are held while their inputs are stale or unknown.
+    pub hold_shipped: BTreeSet<String>,
     pub targets: Vec<Target>,
     /// `None` while nobody is paged.
     pub alerting: Option<Alerting>,
@@ -71,6 +73,8 @@ pub struct Evaluation {
     pub interval: Duration,
     /// Whether a changed verdict brings the next evaluation forward.
     pub react: bool,
+    /// How far back the groups of rule files look that say nothing of it themselves.
+    pub query_offset: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -199,6 +199,15 @@ pub(super) fn scalar(text: String, plain: bool) -> Value {
 
 /// Parses one document. `file` is the name that positions bear.
 pub fn parse(file: &str, text: &str) -> Result<Node, Problem> {
+    read(file, text, false)
+}
+
+/// Parses the first document and leaves the others alone, as Prometheus does with rule files.
+pub fn parse_first(file: &str, text: &str) -> Result<Node, Problem> {
+    read(file, text, true)
+}
+
+fn read(file: &str, text: &str, first: bool) -> Result<Node, Problem> {
     let file: Arc<str> = file.into();
     let start = Position { file: file.clone(), line: 1, column: 1 };
     if text.len() > MAX_BYTES {
@@ -210,6 +219,9 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Problem> {
     let mut parser = Parser::new_from_str_with_options(text, parser_options());
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| builder.not_yaml(&error))?;
+        if first && builder.root.is_some() && matches!(event, Event::DocumentStart(..)) {
+            break;
+        }
         builder.take(event, span)?;
     }
     Ok(builder.root.unwrap_or_else(|| Node::new(&start, Value::Null)))

@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::alert::{Alert, AlertId, AlertState};
-use crate::rule::{Group, RuleError};
+use crate::rule::{ALERT_NAME, Group, RuleError};
+use crate::sample::Timestamp;
 use crate::target::board::Board;
 
 #[derive(Default)]
@@ -28,6 +29,7 @@ pub struct Metrics {
     blind: Gauge,
     clock_stepped: Gauge<f64, AtomicU64>,
     alerts: Family<StateLabels, Gauge>,
+    blind_seconds: Family<NameLabels, Gauge<f64, AtomicU64>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +47,12 @@ impl GroupLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    /// Not `alertname`: a rule over it is to keep it.
+    alert: String,
 }
 
 impl Metrics {
@@ -65,24 +73,43 @@ impl Metrics {
         registry.register("watchkeeper_blind_targets", help, self.blind.clone());
         let help = "By how much the wall clock is ahead of the agent's own time, which never steps";
         registry.register("watchkeeper_clock_stepped_seconds", help, self.clock_stepped.clone());
-        let help = "Alerts that are pending, firing, or firing and held because their inputs are stale or unknown";
+        let help =
+            "Alerts that are pending, firing, or blind: held as they are because their inputs are stale or unknown";
         registry.register("watchkeeper_alerts", help, self.alerts.clone());
+        let help = "For how long the inputs of an alert have been unknown, of the alerts of a name the longest";
+        registry.register("watchkeeper_alert_blind_seconds", help, self.blind_seconds.clone());
     }
 
     /// Takes what rules of this tick read about the agent itself. `stepped`: by how many milliseconds the wall clock
     /// is ahead of the agent's timeline.
-    pub fn see(&self, board: &Board, alerts: &BTreeMap<AlertId, Alert>, stepped: i64) {
+    pub fn see(&self, board: &Board, alerts: &BTreeMap<AlertId, Alert>, now: Timestamp, stepped: i64) {
+        self.see_blind(alerts, now);
         self.clock_stepped.set(Duration::from_millis(stepped.unsigned_abs()).as_secs_f64().copysign(stepped as f64));
         self.blind.set(i64::try_from(board.blind()).unwrap_or(i64::MAX));
         let count = |is: &dyn Fn(&Alert) -> bool| alerts.values().filter(|alert| is(alert)).count();
         let states: [(&'static str, usize); 3] = [
             ("pending", count(&|alert| alert.state == AlertState::Pending)),
             ("firing", count(&|alert| alert.state == AlertState::Firing)),
-            ("held", count(&|alert| alert.held_since.is_some())),
+            ("blind", count(&|alert| alert.held_since.is_some())),
         ];
         for (state, number) in states {
             let gauge = self.alerts.get_or_create_owned(&StateLabels { state });
             gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn see_blind(&self, alerts: &BTreeMap<AlertId, Alert>, now: Timestamp) {
+        let mut longest: BTreeMap<&str, i64> = BTreeMap::new();
+        for alert in alerts.values() {
+            if let Some(since) = alert.held_since {
+                let known = longest.entry(alert.id.labels.get(ALERT_NAME)).or_default();
+                *known = (*known).max(now - since);
+            }
+        }
+        self.blind_seconds.clear();
+        for (name, millis) in longest {
+            let gauge = self.blind_seconds.get_or_create_owned(&NameLabels { alert: name.to_owned() });
+            gauge.set(Duration::from_millis(millis.unsigned_abs()).as_secs_f64());
         }
     }
 
@@ -105,8 +132,5 @@ impl Metrics {
         self.evaluations.get_or_create_owned(&labels).inc();
         self.seconds.get_or_create_owned(&labels).set(took.as_secs_f64());
         self.failures.get_or_create_owned(&labels).inc_by(errors.len() as u64);
-        for error in errors {
-            tracing::warn!(%error, "rule failed to evaluate: its alerts stay as they are");
-        }
     }
 }

@@ -70,6 +70,7 @@ fn scene(room: usize, rules: &str, restored: Vec<Alert>) -> Scene {
         store_metrics: store::Metrics::default(),
         liveness: Arc::default(),
         published: watch::channel(Arc::default()).0,
+        rules: Arc::default(),
         external_url: String::new(),
     };
     let mut engine = Engine::new(parts, setup(rules), Kept { alerts: restored, ..Kept::default() });
@@ -332,4 +333,96 @@ async fn the_results_of_a_group_that_is_gone_end() {
     assert_eq!(alerts(&scene), 1);
     scene.reload(setup("groups: [{name: other, rules: []}]")).await;
     assert_eq!(alerts(&scene), 0);
+}
+
+#[tokio::test]
+async fn what_is_repeated_of_a_blind_alert_says_so_and_going_blind_pages_nobody() {
+    let mut scene = scene(10, RULES, Vec::new());
+    scene.write(&["now"]);
+    scene.tick().await;
+    assert_eq!(scene.depth(), 1);
+    let mut alert = scene.engine.alerts.values().next().unwrap().clone();
+    alert.held_since = Some(scene.wrote_at);
+    alert.unknown_inputs = vec!["now of app".to_owned()];
+    let blind = Tick { changes: vec![Change::Put { alert, durable: true }], ..Tick::default() };
+    scene.engine.accept(blind, scene.wrote_at).await;
+    assert_eq!(scene.depth(), 1, "nobody is paged anew");
+    scene.engine.accept(Tick::default(), scene.wrote_at + 3_600_000).await;
+    assert_eq!(scene.depth(), 2, "it is repeated");
+    let rows = scene.rows().await;
+    let payload = String::from_utf8_lossy(&rows.deliveries[1].payload).into_owned();
+    assert!(payload.contains("its inputs have been unknown since"), "{payload}");
+    assert!(payload.contains("now of app"), "{payload}");
+    assert!(!rows.groups[0].members[0].alert.annotations.contains_key(BLIND), "nothing has to be taken back");
+}
+
+/// The samples of an instant, for whoever selects them.
+struct Page(Vec<Sample>);
+
+impl crate::promql::Select for Page {
+    fn instant(&self, matchers: &[crate::matcher::Matcher], _: Timestamp, _: i64) -> Vec<Sample> {
+        let matches = |sample: &&Sample| matchers.iter().all(|matcher| matcher.matches_labels(&sample.labels));
+        self.0.iter().filter(matches).cloned().collect()
+    }
+
+    fn range(
+        &self,
+        _: &[crate::matcher::Matcher],
+        _: Timestamp,
+        _: Timestamp,
+        _: &mut dyn FnMut(&Labels, &[crate::promql::Point]),
+    ) {
+    }
+}
+
+/// What the agent says of its blind alerts at a time.
+fn blind_seconds(metrics: &super::Metrics, alerts: &BTreeMap<AlertId, Alert>, now: Timestamp) -> Page {
+    let mut registry = prometheus_client::registry::Registry::default();
+    metrics.register(&mut registry);
+    metrics.see(&Board::default(), alerts, now, 0);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let of_metric = text.lines().filter(|line| line.starts_with("watchkeeper_alert_blind_seconds{"));
+    let sample = |line: &str| Sample {
+        labels: Labels::new([
+            (METRIC_NAME, "watchkeeper_alert_blind_seconds"),
+            ("alert", line.split('"').nth(1).unwrap()),
+        ]),
+        value: line.rsplit(' ').next().unwrap().parse().unwrap(),
+    };
+    Page(of_metric.map(sample).collect())
+}
+
+#[test]
+fn an_alert_that_was_blind_for_longer_than_15_minutes_is_warned_of() {
+    let group = rule::shipped().into_iter().find(|group| group.name == "self").unwrap();
+    let metrics = super::Metrics::default();
+    let blind = Alert { held_since: Some(60_000), ..samples::alert("db", 0) };
+    let alerts = BTreeMap::from([(blind.id.clone(), blind.clone())]);
+    let keep = |_: &Rule, _: &Alert| false;
+    let (external_labels, removed) = (BTreeMap::new(), BTreeSet::new());
+    let fires = |alerts: &BTreeMap<AlertId, Alert>, now: Timestamp| {
+        let context = rule::Context {
+            external_labels: &external_labels,
+            external_url: "",
+            query_offset: Duration::ZERO,
+            subquery_step: Duration::from_secs(5),
+            recorded: &[],
+            keep: &keep,
+            removed: &removed,
+        };
+        let data = blind_seconds(&metrics, alerts, now);
+        let outcome = rule::evaluate(&group, &BTreeMap::new(), &data, &data, now, &context);
+        let fired = |event: &Event| match event {
+            Event::Fired(alert) => Some(alert.clone()),
+            Event::Resolved { .. } => None,
+        };
+        outcome.events.iter().filter_map(fired).find(|alert| alert.id.rule.starts_with("AlertsBlind"))
+    };
+    let minutes = |minutes: i64| minutes * 60_000;
+    assert!(fires(&alerts, minutes(16)).is_none(), "15 minutes are not longer than that");
+    let warned = fires(&alerts, minutes(16) + 5_000).expect("it is blind for longer");
+    assert_eq!(warned.id.labels.get("alert"), blind.id.labels.get("alertname"));
+    assert!(warned.annotations["description"].contains("15m 5s"), "{:?}", warned.annotations);
+    assert!(fires(&BTreeMap::new(), minutes(17)).is_none(), "and not once it is seen again");
 }

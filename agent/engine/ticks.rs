@@ -77,7 +77,10 @@ impl Ticks {
         for (index, (group, slot)) in groups.iter().zip(&mut self.slots).enumerate() {
             let regular = slot.advance(group, now);
             missed += regular.map_or(0, |(_, missed)| missed);
-            let out_of_turn = changed.iter().any(|labels| rule::reads_target(group, labels)).then_some(now);
+            // What is evaluated a while back sees nothing of a change that is just made.
+            let sees =
+                |labels| group.query_offset.is_none_or(|offset| offset.is_zero()) && rule::reads_target(group, labels);
+            let out_of_turn = changed.iter().any(sees).then_some(now);
             let at = out_of_turn.or(regular.map(|(at, _)| at));
             due.extend(at.map(|at| Due { group: index, at }));
         }

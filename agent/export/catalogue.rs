@@ -35,6 +35,20 @@ impl FamilyKind {
         })
     }
 
+    /// The word that a `# TYPE` line has for it, as [`FamilyKind::named`] reads it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge => "gauge",
+            FamilyKind::Histogram => "histogram",
+            FamilyKind::GaugeHistogram => "gaugehistogram",
+            FamilyKind::Summary => "summary",
+            FamilyKind::Info => "info",
+            FamilyKind::StateSet => "stateset",
+            FamilyKind::Unknown => "unknown",
+        }
+    }
+
     /// The nearest type that Prometheus's text format 0.0.4 has.
     pub fn prometheus_name(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod ingest;
+mod names;
 pub mod own;
 pub mod parse;
 pub mod text;

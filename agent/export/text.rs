@@ -6,32 +6,52 @@ use std::fmt::Write;
 use crate::sample::{Labels, METRIC_NAME};
 
 use super::catalogue::{Catalogue, Family, FamilyKind};
+use super::names;
 use super::parse::Dialect;
 
+/// How a text is written: the dialect, and whether names in quotes are understood; else they are escaped by value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    pub dialect: Dialect,
+    pub quoted: bool,
+}
+
 /// What a text is served as.
-pub fn content_type(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-        Dialect::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+pub fn content_type(format: Format) -> &'static str {
+    match (format.dialect, format.quoted) {
+        (Dialect::Prometheus, false) => "text/plain; version=0.0.4; charset=utf-8; escaping=values",
+        (Dialect::Prometheus, true) => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        (Dialect::OpenMetrics, false) => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
+        (Dialect::OpenMetrics, true) => {
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+        }
     }
 }
 
 /// The format that an `Accept` header prefers: OpenMetrics only where it is named, and no less wanted than plain text.
-pub fn preferred(accept: &str) -> Dialect {
-    let (mut openmetrics, mut plain) = (0.0, 0.0);
+/// Names in quotes only with what says `escaping=allow-utf-8`.
+pub fn preferred(accept: &str) -> Format {
+    let (mut openmetrics, mut plain) = ((0.0, false), (0.0, false));
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
         let parameter = |name| parts.clone().find_map(|part| part.strip_prefix(name));
-        let weight = parameter("q=").map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        let weight: f64 = parameter("q=").map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
         let version = parameter("version=").unwrap_or("1.0.0");
+        let quoted = version == "1.0.0" && parameter("escaping=") == Some("allow-utf-8");
         match media_type.as_str() {
-            "application/openmetrics-text" if version == "1.0.0" => openmetrics = f64::max(openmetrics, weight),
-            "text/plain" => plain = f64::max(plain, weight),
+            "application/openmetrics-text" if version == "1.0.0" && weight > openmetrics.0 => {
+                openmetrics = (weight, quoted)
+            }
+            "text/plain" if weight > plain.0 => plain = (weight, quoted),
             _ => {}
         }
     }
-    if openmetrics > 0.0 && openmetrics >= plain { Dialect::OpenMetrics } else { Dialect::Prometheus }
+    if openmetrics.0 > 0.0 && openmetrics.0 >= plain.0 {
+        Format { dialect: Dialect::OpenMetrics, quoted: openmetrics.1 }
+    } else {
+        Format { dialect: Dialect::Prometheus, quoted: plain.1 }
+    }
 }
 
 /// Appends the samples to `out`, grouped by metric family, families in order of their names, with the help and type
@@ -39,7 +59,7 @@ pub fn preferred(accept: &str) -> Dialect {
 /// and those whose name is in `hidden`, are left out; timestamps are not written.
 pub fn write<'a>(
     out: &mut String,
-    dialect: Dialect,
+    format: Format,
     samples: impl IntoIterator<Item = (&'a Labels, f64)>,
     catalogue: &'a Catalogue,
     extra: &BTreeMap<String, String>,
@@ -60,10 +80,10 @@ pub fn write<'a>(
     }
     lines.sort_by_key(Line::family_name);
     for family in lines.chunk_by(|one, next| one.family_name() == next.family_name()) {
-        write_head(out, dialect, &family[0]);
-        family.iter().for_each(|line| write_sample(out, line, extra));
+        write_head(out, format, &family[0]);
+        family.iter().for_each(|line| write_sample(out, format, line, extra));
     }
-    if dialect == Dialect::OpenMetrics {
+    if format.dialect == Dialect::OpenMetrics {
         out.push_str("# EOF\n");
     }
 }
@@ -82,39 +102,55 @@ impl<'a> Line<'a> {
     }
 }
 
-fn write_head(out: &mut String, dialect: Dialect, line: &Line<'_>) {
+fn write_head(out: &mut String, format: Format, line: &Line<'_>) {
     let kind = line.family.map_or(FamilyKind::Unknown, |family| family.kind);
-    let (name, kind) = match dialect {
+    let (name, kind) = match format.dialect {
         Dialect::Prometheus => (line.family_name(), kind.prometheus_name()),
         Dialect::OpenMetrics => kind.openmetrics_head(line.family_name()),
     };
     if let Some(family) = line.family.filter(|family| !family.help.is_empty()) {
-        push_all(out, &["# HELP ", name, " "]);
-        push_escaped(out, &family.help, dialect == Dialect::OpenMetrics);
+        out.push_str("# HELP ");
+        push_name(out, format, name, true);
+        out.push(' ');
+        push_escaped(out, &family.help, format.dialect == Dialect::OpenMetrics);
         out.push('\n');
     }
-    push_all(out, &["# TYPE ", name, " ", kind, "\n"]);
+    out.push_str("# TYPE ");
+    push_name(out, format, name, true);
+    push_all(out, &[" ", kind, "\n"]);
 }
 
-fn write_sample(out: &mut String, line: &Line<'_>, extra: &BTreeMap<String, String>) {
-    out.push_str(line.name);
+fn write_sample(out: &mut String, format: Format, line: &Line<'_>, extra: &BTreeMap<String, String>) {
     let own = line.labels.iter().map(|label| (&*label.name, &*label.value)).filter(|(name, _)| *name != METRIC_NAME);
     let added = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let added = added.filter(|(name, value)| !value.is_empty() && line.labels.get(name).is_empty());
-    let mut before = '{';
+    // A name in quotes stands inside the braces, in front.
+    let inside = format.quoted && !names::is_plain(line.name, true);
+    out.push_str(if inside { "{" } else { "" });
+    push_name(out, format, line.name, true);
+    let mut before = if inside { ',' } else { '{' };
+    let mut braces = inside;
     for (name, value) in own.chain(added) {
         out.push(before);
-        push_all(out, &[name, "=\""]);
+        push_name(out, format, name, false);
+        out.push_str("=\"");
         push_escaped(out, value, true);
         out.push('"');
-        before = ',';
+        (before, braces) = (',', true);
     }
-    if before == ',' {
-        out.push('}');
-    }
-    out.push(' ');
+    out.push_str(if braces { "} " } else { " " });
     push_value(out, line.value);
     out.push('\n');
+}
+
+/// The name of a metric (which may have colons) or of a label.
+fn push_name(out: &mut String, format: Format, name: &str, colons: bool) {
+    if !format.quoted || names::is_plain(name, colons) {
+        return out.push_str(&names::escaped(name, colons));
+    }
+    out.push('"');
+    push_escaped(out, name, true);
+    out.push('"');
 }
 
 fn push_all(out: &mut String, parts: &[&str]) {
@@ -154,6 +190,8 @@ mod tests {
     use super::*;
     use crate::export::parse::{Dialect, Entry, Limits, entries};
 
+    const CLASSIC: Format = Format { dialect: Dialect::Prometheus, quoted: false };
+
     fn family(name: &'static str, help: &'static str, kind: FamilyKind) -> Family {
         Family { name: name.into(), help: help.into(), kind }
     }
@@ -162,7 +200,7 @@ mod tests {
         let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut out = String::new();
         let samples = samples.iter().map(|(labels, value)| (labels, *value));
-        write(&mut out, Dialect::Prometheus, samples, catalogue, &extra, &["up", "ALERTS"]);
+        write(&mut out, CLASSIC, samples, catalogue, &extra, &["up", "ALERTS"]);
         out
     }
 
@@ -224,7 +262,8 @@ h_buckets 7
         ];
         let mut out = String::new();
         let shown = samples.iter().map(|(labels, value)| (labels, *value));
-        write(&mut out, Dialect::OpenMetrics, shown, &catalogue, &BTreeMap::new(), &[]);
+        let format = Format { dialect: Dialect::OpenMetrics, quoted: false };
+        write(&mut out, format, shown, &catalogue, &BTreeMap::new(), &[]);
         let expected = r##"# HELP b Say \"b\"
 # TYPE b counter
 b_total 1
@@ -259,8 +298,33 @@ x 2
             (prometheus_3, Dialect::OpenMetrics),
         ];
         for (accept, expected) in cases {
-            assert_eq!(preferred(accept), expected, "{accept}");
+            assert_eq!(preferred(accept).dialect, expected, "{accept}");
         }
+        assert!(preferred(prometheus_3).quoted && !preferred("text/plain;version=0.0.4;escaping=allow-utf-8").quoted);
+        assert!(!preferred("").quoted && preferred("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3").quoted);
+    }
+
+    #[test]
+    fn a_name_that_is_no_word_stands_in_quotes_or_is_escaped() {
+        let samples = [(named("my.metric", [("my.label", "x"), ("b:c", "y")]), 1.0), (named("plain\"", []), 2.0)];
+        let shown = |format| {
+            let mut out = String::new();
+            let samples = samples.iter().map(|(labels, value)| (labels, *value));
+            write(&mut out, format, samples, &Catalogue::default(), &BTreeMap::new(), &[]);
+            out
+        };
+        let quoted = r##"# TYPE "my.metric" untyped
+{"my.metric","b:c"="y","my.label"="x"} 1
+# TYPE "plain\"" untyped
+{"plain\""} 2
+"##;
+        assert_eq!(shown(Format { dialect: Dialect::Prometheus, quoted: true }), quoted);
+        let escaped = r##"# TYPE U__my_2e_metric untyped
+U__my_2e_metric{U__b_3a_c="y",U__my_2e_label="x"} 1
+# TYPE U__plain_22_ untyped
+U__plain_22_ 2
+"##;
+        assert_eq!(shown(CLASSIC), escaped);
     }
 
     #[test]

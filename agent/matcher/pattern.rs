@@ -1,9 +1,16 @@
 //! Regular expressions as RE2 (Go's `regexp`) reads them, on Rust's engine. What the two read differently is
 //! translated; what cannot be is refused by name. A plain alternation of words needs no engine at all.
 
-use std::sync::OnceLock;
+mod class;
+mod repeat;
+mod translation;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
 
 use regex::{Regex, RegexBuilder};
+
+use translation::Translation;
 
 /// The largest compiled pattern, bytes.
 const SIZE_LIMIT: usize = 2 * 1024 * 1024;
@@ -11,8 +18,11 @@ const SIZE_LIMIT: usize = 2 * 1024 * 1024;
 const LENGTH_LIMIT: usize = 16 * 1024;
 /// The longest pattern, bytes, that cannot come near [`SIZE_LIMIT`] where nothing in it is counted.
 const SHORT: usize = 64;
-/// RE2's largest repetition count.
-const REPEAT_LIMIT: u32 = 1_000;
+/// The longest pattern, bytes, that is shared: what is longer is hardly written twice.
+const SHARED: usize = 1024;
+
+/// The patterns that are in use, so that equal ones of many rules are one.
+static IN_USE: LazyLock<Mutex<HashMap<Box<str>, Weak<Pattern>>>> = LazyLock::new(Mutex::default);
 
 /// A pattern that matches whole values.
 #[derive(Debug)]
@@ -29,7 +39,25 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    pub fn new(pattern: &str) -> Result<Self, String> {
+    /// The equal pattern that is in use already, or else a new one.
+    pub fn shared(pattern: &str) -> Result<Arc<Self>, String> {
+        if pattern.len() > SHARED {
+            return Pattern::new(pattern).map(Arc::new);
+        }
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = in_use.get(pattern).and_then(Weak::upgrade) {
+            return Ok(found);
+        }
+        let made = Arc::new(Pattern::new(pattern)?);
+        // Before the table grows, what nobody uses any more leaves it.
+        if in_use.len() == in_use.capacity() {
+            in_use.retain(|_, pattern| pattern.strong_count() > 0);
+        }
+        in_use.insert(pattern.into(), Arc::downgrade(&made));
+        Ok(made)
+    }
+
+    fn new(pattern: &str) -> Result<Self, String> {
         if pattern.len() <= LENGTH_LIMIT
             && let Some(words) = words(pattern)
         {
@@ -60,6 +88,15 @@ impl Pattern {
 
 /// RE2's pattern on Rust's engine, for whole texts; its groups keep their numbers and names.
 pub fn anchored(pattern: &str) -> Result<Regex, String> {
+    built(pattern, source)
+}
+
+/// The same for what stands anywhere in a text; `.` matches no line break.
+pub fn anywhere(pattern: &str) -> Result<Regex, String> {
+    built(pattern, |pattern| Translation::of(pattern))
+}
+
+fn built(pattern: &str, source: impl Fn(&str) -> Result<String, String>) -> Result<Regex, String> {
     if pattern.len() > LENGTH_LIMIT {
         return Err(format!("the regular expression is longer than {LENGTH_LIMIT} bytes"));
     }
@@ -91,169 +128,6 @@ fn words(pattern: &str) -> Option<Vec<Box<str>>> {
     Some(words)
 }
 
-/// From RE2's syntax to that of Rust's engine, one pass over the pattern.
-struct Translation<'a> {
-    pattern: &'a str,
-    rest: std::str::Chars<'a>,
-    out: String,
-    /// The item before is a repetition, which must not be repeated again.
-    repeated: bool,
-}
-
-impl<'a> Translation<'a> {
-    fn of(pattern: &'a str) -> Result<String, String> {
-        let mut this = Translation { pattern, rest: pattern.chars(), out: String::new(), repeated: false };
-        while let Some(c) = this.rest.next() {
-            let repeats = this.item(c)?;
-            this.repeated = repeats;
-        }
-        Ok(this.out)
-    }
-
-    /// Translates one item; says whether it was a repetition.
-    fn item(&mut self, c: char) -> Result<bool, String> {
-        match c {
-            '\\' => self.escape(false)?,
-            '[' => self.class()?,
-            '(' if self.rest.as_str().starts_with('?') => self.group()?,
-            '*' | '+' | '?' => return self.repetition(c).map(|()| true),
-            '{' => match braces(self.rest.as_str()) {
-                Some(length) => return self.counted(length).map(|()| true),
-                None => self.out.push_str("\\{"),
-            },
-            '}' => self.out.push_str("\\}"),
-            c => self.out.push(c),
-        }
-        Ok(false)
-    }
-
-    fn repetition(&mut self, c: char) -> Result<(), String> {
-        if self.repeated {
-            return Err(self.refusal("a repetition of a repetition"));
-        }
-        self.out.push(c);
-        self.lazy();
-        Ok(())
-    }
-
-    fn counted(&mut self, length: usize) -> Result<(), String> {
-        if self.repeated {
-            return Err(self.refusal("a repetition of a repetition"));
-        }
-        let text = &self.rest.as_str()[..length];
-        let too_many = |number: &str| number.parse::<u32>().is_ok_and(|number| number > REPEAT_LIMIT);
-        if text.trim_end_matches('}').split(',').any(too_many) {
-            return Err(self.refusal("a repetition of more than 1000"));
-        }
-        self.out.push('{');
-        self.out.push_str(text);
-        self.rest = self.rest.as_str()[length..].chars();
-        self.lazy();
-        Ok(())
-    }
-
-    fn lazy(&mut self) {
-        if let Some(rest) = self.rest.as_str().strip_prefix('?') {
-            self.out.push('?');
-            self.rest = rest.chars();
-        }
-    }
-
-    /// `(?…`: flags are RE2's `imsU`; named groups and `(?:` pass as they are.
-    fn group(&mut self) -> Result<(), String> {
-        let flags = self.rest.as_str()[1..].chars().take_while(|c| c.is_ascii_alphabetic() || *c == '-');
-        let flags: String = flags.collect();
-        let after = self.rest.as_str()[1 + flags.len()..].chars().next();
-        let are_flags = matches!(after, Some(':' | ')'));
-        if let Some(flag) = flags.chars().find(|flag| are_flags && !"imsU-".contains(*flag)) {
-            return Err(self.refusal(&format!("the flag {flag:?}")));
-        }
-        self.out.push('(');
-        Ok(())
-    }
-
-    /// What follows a backslash, outside or inside a class.
-    fn escape(&mut self, in_class: bool) -> Result<(), String> {
-        let Some(c) = self.rest.next() else { return Err(self.refusal("a backslash at the end")) };
-        let set = |inside: &str, outside: &str| if in_class { inside.to_owned() } else { outside.to_owned() };
-        let text = match c {
-            'd' => set("0-9", "[0-9]"),
-            's' => set(r"\t\n\x0c\r ", r"[\t\n\x0c\r ]"),
-            'w' => set("0-9A-Za-z_", "[0-9A-Za-z_]"),
-            'D' => "[^0-9]".to_owned(),
-            'S' => r"[^\t\n\x0c\r ]".to_owned(),
-            'W' => "[^0-9A-Za-z_]".to_owned(),
-            'b' if !in_class => r"(?-u:\b)".to_owned(),
-            'Q' if !in_class => self.quoted(),
-            'B' | 'C' | 'G' | 'K' | 'R' | 'X' | 'Z' => return Err(self.refusal(&format!("\\{c}"))),
-            '<' | '>' => c.to_string(),
-            c => format!("\\{c}"),
-        };
-        self.out.push_str(&text);
-        Ok(())
-    }
-
-    /// `\Q…\E`: everything up to `\E`, or to the end, as it stands.
-    fn quoted(&mut self) -> String {
-        let rest = self.rest.as_str();
-        let (literal, after) = rest.split_once("\\E").unwrap_or((rest, ""));
-        self.rest = after.chars();
-        regex::escape(literal)
-    }
-
-    /// A class: Rust reads `[`, `&&`, `--` and `~~` in it in its own way.
-    fn class(&mut self) -> Result<(), String> {
-        self.out.push('[');
-        let mut first = true;
-        if let Some(rest) = self.rest.as_str().strip_prefix('^') {
-            self.out.push('^');
-            self.rest = rest.chars();
-        }
-        while let Some(c) = self.rest.next() {
-            match c {
-                ']' if !first => {
-                    self.out.push(']');
-                    return Ok(());
-                }
-                ']' => self.out.push_str("\\]"),
-                '\\' => self.escape(true)?,
-                '[' => self.named_class(),
-                '&' | '~' => self.out.extend(['\\', c]),
-                '-' if self.rest.as_str().starts_with('-') => return Err(self.refusal("-- in a class")),
-                c => self.out.push(c),
-            }
-            first = false;
-        }
-        Err(self.refusal("a class without its ]"))
-    }
-
-    /// `[:alpha:]` passes; any other bracket in a class is itself.
-    fn named_class(&mut self) {
-        let rest = self.rest.as_str();
-        let end = rest.find(":]").filter(|_| rest.starts_with(':')).map(|end| end + 2);
-        match end {
-            Some(end) => {
-                self.out.push('[');
-                self.out.push_str(&rest[..end]);
-                self.rest = rest[end..].chars();
-            }
-            None => self.out.push_str("\\["),
-        }
-    }
-
-    fn refusal(&self, what: &str) -> String {
-        format!("invalid regular expression {:?}: RE2 does not have {what}", self.pattern)
-    }
-}
-
-/// The length of `n}`, `n,}` or `n,m}` at the start of a text; `None`: the brace before it is itself.
-fn braces(rest: &str) -> Option<usize> {
-    let end = rest.find('}')?;
-    let (low, high) = rest[..end].split_once(',').unwrap_or((&rest[..end], "0"));
-    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    (!low.is_empty() && digits(low) && digits(high)).then_some(end + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn equal_patterns_are_one_while_they_are_in_use() {
+        let (one, other) = (Pattern::shared("sh.+red").unwrap(), Pattern::shared("sh.+red").unwrap());
+        assert!(Arc::ptr_eq(&one, &other));
+        let (one, watch) = (Arc::downgrade(&one), drop((one, other)));
+        assert_eq!((one.strong_count(), watch), (0, ()), "the table keeps nothing");
+        for index in 0..10_000 {
+            drop(Pattern::shared(&format!("p{index}.*")).unwrap());
+        }
+        assert!(IN_USE.lock().unwrap().len() < 5_000, "what is over leaves");
+    }
+
+    #[test]
     fn re2_s_forms_are_translated() {
         for (pattern, value) in [
             (r"\Qa.b\E+", "a.bbb"),
@@ -284,6 +170,9 @@ mod tests {
             (r"[[:alpha:]_]+", "a_b"),
             (r"[\w-]+", "a-b"),
             (r"a{,2}", "a{,2}"),
+            (r"\p{Greek}\pL[\p{Lu}]", "πaB"),
+            (r"\x{41}\101[\x41-\x43]", "AAC"),
+            (r"[--a]", "0"),
             (r"a{2}", "aa"),
             (r"\<b\>", "<b>"),
             (r"(?i)ABC", "abc"),
@@ -305,7 +194,11 @@ mod tests {
             (r"\C", r"\C"),
             (r"\Z", r"\Z"),
             ("a{1001}", "more than 1000"),
-            ("[a--b]", "-- in a class"),
+            ("[a--b]", "a range that runs backwards"),
+            (r"\p{Alphabetic}", "the Unicode class"),
+            (r"\u0061", r"\u"),
+            ("(a{100}){11}", "more than 1000"),
+            ("[[:foo:]]", "[:foo:]"),
             ("a\\", "a backslash at the end"),
             ("[a", "a class without its ]"),
             ("(?=a)", "look-around"),

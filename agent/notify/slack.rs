@@ -164,6 +164,7 @@ fn block(told: &Notified) -> String {
     line("Severity", labels.get("severity"), 60);
     line("Description", annotations.get("description").copied().unwrap_or_default(), 800);
     line("Cause", annotations.get("cause").copied().unwrap_or_default(), 400);
+    line("Blind", annotations.get("blind").copied().unwrap_or_default(), 600);
     line("Ended", annotations.get("resolution").copied().unwrap_or_default(), 60);
     line("Value", &alert.value.to_string(), 40);
     line("Since", &rfc3339(alert.starts_at.unwrap_or(alert.active_at)), 40);

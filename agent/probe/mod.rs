@@ -61,6 +61,11 @@ impl Report {
     }
 
     pub fn read_with(&mut self, metric: &'static Metric, labels: Vec<(&'static str, String)>, value: f64) {
+        debug_assert!(
+            labels.iter().all(|(name, _)| metric.labels.contains(name)),
+            "{} is set with labels that it does not declare: {labels:?}",
+            metric.name
+        );
         self.readings.push(Reading { metric, labels, value });
     }
 }

@@ -22,9 +22,11 @@ pub const CHAIN_EXPIRY: &Metric = &Metric::gauge(
     "When the server's certificate or one of its issuers' ends first, in Unix seconds, verified or not.",
 );
 pub const CHAIN_INFO: &Metric =
-    &Metric::gauge("probe_ssl_last_chain_info", "Always 1; the labels describe the server's own certificate.");
+    &Metric::gauge("probe_ssl_last_chain_info", "Always 1; the labels describe the server's own certificate.")
+        .labelled(&["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"]);
 pub const TLS_VERSION: &Metric =
-    &Metric::gauge("probe_tls_version_info", "Always 1; the label is the TLS version that was agreed on.");
+    &Metric::gauge("probe_tls_version_info", "Always 1; the label is the TLS version that was agreed on.")
+        .labelled(&["version"]);
 
 /// How long before its end a certificate is worth a warning.
 const WARN_SECONDS: i64 = 14 * 86_400;

@@ -28,7 +28,8 @@ pub const METRICS: &[&Metric] = &[
 const VERIFICATION: &Metric = &Metric::gauge(
     "watchkeeper_tls_verification",
     "Always 1; the label is what came of the handshake: ok, or what is wrong.",
-);
+)
+.labelled(&["result"]);
 
 /// What is under `tls:` of a target.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

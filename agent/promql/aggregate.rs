@@ -16,6 +16,9 @@ struct Groups<'a> {
 impl<'a> Groups<'a> {
     fn new(grouping: Option<&'a Grouping>, samples: &'a [Sample]) -> Self {
         let kept = Kept::by_grouping(grouping);
+        if let (Kept::Named([]), Some(first)) = (kept, samples.first()) {
+            return Groups { of_sample: vec![0; samples.len()], keys: vec![Key { labels: &first.labels, kept }] };
+        }
         let mut places: HashMap<Key<'a>, usize> = HashMap::new();
         let mut keys = Vec::new();
         let mut place = |sample: &'a Sample| {
@@ -144,7 +147,7 @@ pub fn count_values(name: &str, grouping: Option<&Grouping>, samples: &[Sample])
 }
 
 /// A number as Go writes it: the shortest text that is read back, without an exponent.
-fn go_number(value: f64) -> String {
+pub fn go_number(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".to_owned(),
         f64::NEG_INFINITY => "-Inf".to_owned(),

@@ -9,6 +9,7 @@ use regex::Regex;
 use super::LOOKBACK;
 use super::function::Function;
 use crate::matcher::Matcher;
+use display::in_order;
 
 #[derive(Debug, Clone)]
 pub struct Expr {
@@ -42,8 +43,9 @@ impl PartialEq for Expr {
 }
 
 /// An instant or a range selector. The metric name is a matcher on `__name__` like the others.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Selector {
+    /// In the order in which they stand in the text, which tells something to `absent` alone.
     pub matchers: Vec<Matcher>,
     /// How long a range selector's window is, milliseconds, at least 1. `None` for an instant selector.
     pub range: Option<i64>,
@@ -51,6 +53,14 @@ pub struct Selector {
     pub offset: i64,
     /// What stands in for the evaluation's time.
     pub at: Option<At>,
+}
+
+/// Whatever the order of the matchers.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        (self.range, self.offset, self.at) == (other.range, other.offset, other.at)
+            && in_order(&self.matchers) == in_order(&other.matchers)
+    }
 }
 
 /// `operand[range:step]`: what the operand was worth at the multiples of the step within the range.
@@ -177,6 +187,7 @@ pub enum BinaryOp {
     Divide,
     Modulo,
     Power,
+    Atan2,
     Equal,
     NotEqual,
     Less,
@@ -261,6 +272,7 @@ impl BinaryOp {
             BinaryOp::Divide => "/",
             BinaryOp::Modulo => "%",
             BinaryOp::Power => "^",
+            BinaryOp::Atan2 => "atan2",
             BinaryOp::Equal => "==",
             BinaryOp::NotEqual => "!=",
             BinaryOp::Less => "<",
@@ -292,6 +304,13 @@ impl BinaryOp {
             BinaryOp::Power => 6,
             _ => 5,
         }
+    }
+}
+
+impl Matching {
+    /// Whether operands are matched as without it.
+    pub fn says_nothing(&self, beside_scalar: bool) -> bool {
+        self.labels.is_empty() && (beside_scalar || (self.group.is_none() && !self.on))
     }
 }
 
@@ -377,4 +396,10 @@ pub fn is_metric_name(name: &str) -> bool {
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':')
+}
+
+/// What stands without quotes in a list of labels: a colon may be in it; `inf` and `nan` are numbers, and `without` is
+/// the one keyword that Prometheus's grammar does not take there.
+pub fn is_grouping_label(name: &str) -> bool {
+    is_metric_name(name) && !["inf", "nan", "without"].iter().any(|other| name.eq_ignore_ascii_case(other))
 }

@@ -1,21 +1,30 @@
-//! Evaluation at an instant: `(expression, samples, time) → value`, with Prometheus 3's semantics.
+//! Evaluation: `(expression, samples, time) → value`, with Prometheus 3's semantics.
 
 mod call;
+mod collected;
+mod moment;
+mod plan;
+mod snapshot;
+mod stepwise;
+mod vector;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
-use super::aggregate::{self, extremes};
-use super::ast::{Aggregate, AggregateOp, At, Binary, Expr, ExprKind, Selector};
-use super::binary;
+use super::ast::Expr;
 use crate::matcher::Matcher;
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
+use crate::sample::{Labels, Sample, Timestamp, is_stale};
+use moment::Moment;
+use plan::{Place, Plan};
+pub use snapshot::{Snapshot, Taking, Wanted};
+pub use stepwise::{Answer, Evaluation};
+pub use vector::{Vector, share_a_name, without_name};
 
 /// How old a sample may be and still be a series' present value, milliseconds: Prometheus's default.
 pub const LOOKBACK: i64 = 300_000;
 
 /// Where evaluation takes its samples from.
-pub trait Select {
+pub trait Select: Sync {
     /// Of every series that matches, its newest sample with `at - lookback < t <= at`, unless that one is stale.
     fn instant(&self, matchers: &[Matcher], at: Timestamp, lookback: i64) -> Vec<Sample>;
 
@@ -43,13 +52,18 @@ pub struct Settings {
     pub lookback: i64,
     /// The step of subqueries that name none, milliseconds: the default interval of rule groups.
     pub subquery_step: i64,
-    /// How many samples one evaluation may select and make.
+    /// How many samples may be held at once: by a snapshot, by a range, by the answer.
     pub samples: usize,
+    /// How many series a selector may find, and an answer have.
+    pub series: usize,
+    /// How many samples an evaluation may look at and make in all, over all its steps. It stands for time, so that
+    /// evaluation stays pure and its bound repeatable: ten million take about a second.
+    pub work: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { lookback: LOOKBACK, subquery_step: 60_000, samples: 5_000_000 }
+        Settings { lookback: LOOKBACK, subquery_step: 60_000, samples: 5_000_000, series: 500_000, work: 50_000_000 }
     }
 }
 
@@ -59,6 +73,13 @@ pub struct Steps {
     pub from: Timestamp,
     pub to: Timestamp,
     pub step: i64,
+}
+
+impl Steps {
+    /// One instant.
+    pub fn once(at: Timestamp) -> Self {
+        Steps { from: at, to: at, step: 1 }
+    }
 }
 
 /// The samples of one series over a time, oldest first.
@@ -81,7 +102,7 @@ pub enum Value {
     Scalar(f64),
     /// No two samples have the same labels.
     Vector(Vec<Sample>),
-    /// No two series have the same labels.
+    /// In order of their labels, no two series have the same.
     Matrix(Vec<Series>),
     String(String),
 }
@@ -92,11 +113,27 @@ pub enum Value {
 pub struct EvalError {
     pub message: String,
     pub span: Range<usize>,
+    /// Whether it has one only beyond a limit of the [`Settings`].
+    pub is_limit: bool,
 }
 
-/// Evaluates an expression at an instant (Unix milliseconds).
+/// What is to be said of a value that the expression has all the same. `span` is a byte range of its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// A warning: the value may be wrong. Else an information.
+    pub is_warning: bool,
+    pub message: String,
+    pub span: Range<usize>,
+}
+
+/// Evaluates an expression at an instant (Unix milliseconds). What subqueries read is selected once for all their steps.
 pub fn evaluate(expr: &Expr, data: &dyn Select, at: Timestamp, settings: &Settings) -> Result<Value, EvalError> {
-    Evaluation { data, at, start: at, end: at, settings, samples: 0 }.value(expr)
+    let steps = Steps::once(at);
+    let plan = Plan::new(expr, &steps, settings);
+    let snapshot = Snapshot::of_repeated(&plan, data, settings)?;
+    let mut evaluation = Evaluation::planned(expr, plan, data, &snapshot, steps, *settings, true);
+    evaluation.advance(usize::MAX)?;
+    Ok(evaluation.finish().value)
 }
 
 /// Evaluates an expression at each of the steps: series in order of their labels, a scalar as one without labels.
@@ -106,200 +143,89 @@ pub fn evaluate_range(
     steps: &Steps,
     settings: &Settings,
 ) -> Result<Vec<Series>, EvalError> {
-    let mut found: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
-    let mut evaluation = Evaluation { data, at: steps.from, start: steps.from, end: steps.to, settings, samples: 0 };
-    while evaluation.at <= steps.to {
-        let at = evaluation.at;
-        let samples = match evaluation.value(expr)? {
-            Value::Vector(samples) => samples,
-            Value::Scalar(value) => vec![Sample { labels: Labels::default(), value }],
-            Value::Matrix(_) | Value::String(_) => {
-                let kind = expr.value_type().name();
-                return Err(error(&expr.span, format!("a range evaluation of a {kind}: it takes scalars and vectors")));
-            }
-        };
-        for Sample { labels, value } in samples {
-            found.entry(labels).or_default().push(Point { at, value });
-        }
-        evaluation.at += steps.step.max(1);
+    let snapshot = Snapshot::take(expr, data, steps, settings)?;
+    let mut evaluation = Evaluation::range(expr, &snapshot, *steps, *settings)?;
+    evaluation.advance(usize::MAX)?;
+    match evaluation.finish().value {
+        Value::Matrix(series) => Ok(series),
+        _ => Ok(Vec::new()),
     }
-    Ok(found.into_iter().map(|(labels, points)| Series { labels, points }).collect())
 }
 
-struct Evaluation<'a> {
-    data: &'a dyn Select,
-    at: Timestamp,
-    /// The first and the last time of the whole query.
-    start: Timestamp,
-    end: Timestamp,
-    settings: &'a Settings,
-    /// Samples selected and made so far.
-    samples: usize,
+/// A value on the way.
+#[derive(Debug, Clone)]
+enum Intermediate {
+    Scalar(f64),
+    Vector(Vector),
+    Matrix(Vec<Series>),
+    String(String),
 }
 
-impl Evaluation<'_> {
-    fn value(&mut self, expr: &Expr) -> Result<Value, EvalError> {
-        let value = match &expr.kind {
-            ExprKind::Number(value) => Value::Scalar(*value),
-            ExprKind::String(text) => Value::String(text.clone()),
-            ExprKind::Selector(selector) => self.select(selector),
-            ExprKind::Subquery(_) => return Err(error(&expr.span, "subqueries are not evaluated yet")),
-            ExprKind::Paren(inner) => return self.value(inner),
-            ExprKind::Unary { negative, operand } => self.signed(*negative, operand)?,
-            ExprKind::Binary(binary) => self.binary(binary, &expr.span)?,
-            ExprKind::Aggregate(aggregate) => Value::Vector(self.aggregate(aggregate)?),
-            ExprKind::Call(call) => self.call(call, &expr.span)?,
-        };
-        self.bounded(value, &expr.span)
-    }
-
-    fn bounded(&mut self, value: Value, span: &Range<usize>) -> Result<Value, EvalError> {
-        self.samples += match &value {
-            Value::Vector(samples) => samples.len(),
-            Value::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),
-            Value::Scalar(_) | Value::String(_) => 0,
-        };
-        let limit = self.settings.samples;
-        if self.samples > limit {
-            let message = format!("the query selects more than {limit} samples: narrow its selectors and ranges");
-            return Err(error(span, message));
-        }
-        Ok(value)
-    }
-
-    fn select(&self, selector: &Selector) -> Value {
-        let at = self.time_of(selector.at, selector.offset);
-        match selector.range {
-            None => Value::Vector(self.data.instant(&selector.matchers, at, self.settings.lookback)),
-            Some(range) => Value::Matrix(series_between(self.data, &selector.matchers, at.saturating_sub(range), at)),
-        }
-    }
-
-    /// Where a selector or subquery looks.
-    fn time_of(&self, at: Option<At>, offset: i64) -> Timestamp {
-        let at = match at {
-            None => self.at,
-            Some(At::Time(at)) => at,
-            Some(At::Start) => self.start,
-            Some(At::End) => self.end,
-        };
-        at.saturating_sub(offset)
-    }
-
-    /// The samples of an operand whose type was checked when it was parsed.
-    fn vector(&mut self, expr: &Expr) -> Result<Vec<Sample>, EvalError> {
-        match self.value(expr)? {
-            Value::Vector(samples) => Ok(samples),
-            _ => Err(error(&expr.span, "an instant vector was expected")),
-        }
-    }
-
-    fn scalar(&mut self, expr: &Expr) -> Result<f64, EvalError> {
-        match self.value(expr)? {
-            Value::Scalar(value) => Ok(value),
-            _ => Err(error(&expr.span, "a scalar was expected")),
-        }
-    }
-
-    fn signed(&mut self, negative: bool, operand: &Expr) -> Result<Value, EvalError> {
-        match self.value(operand)? {
-            Value::Scalar(value) if negative => Ok(Value::Scalar(-value)),
-            Value::Vector(mut samples) if negative => {
-                samples.iter_mut().for_each(|sample| sample.value = -sample.value);
-                without_names(samples, &operand.span).map(Value::Vector)
-            }
-            value => Ok(value),
-        }
-    }
-
-    fn binary(&mut self, expr: &Binary, span: &Range<usize>) -> Result<Value, EvalError> {
-        let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
-        let samples = match (left, right) {
-            (Value::Scalar(left), Value::Scalar(right)) => {
-                return Ok(Value::Scalar(binary::scalars(expr.op, left, right)));
-            }
-            (Value::Vector(left), Value::Scalar(right)) => with_scalar(expr, left, right, false, span)?,
-            (Value::Scalar(left), Value::Vector(right)) => with_scalar(expr, right, left, true, span)?,
-            (Value::Vector(left), Value::Vector(right)) if expr.op.is_set() => {
-                binary::sets(expr.op, expr.matching.as_ref(), left, right)
-            }
-            (Value::Vector(left), Value::Vector(right)) => {
-                binary::vectors(expr, &left, &right).map_err(|message| error(span, message))?
-            }
-            _ => return Err(error(span, "binary expression must contain only scalar and instant vector types")),
-        };
-        Ok(Value::Vector(samples))
-    }
-
-    fn aggregate(&mut self, expr: &Aggregate) -> Result<Vec<Sample>, EvalError> {
-        let parameter = expr.parameter.as_ref().map(|parameter| self.value(parameter)).transpose()?;
-        let samples = self.vector(&expr.operand)?;
-        let grouping = expr.grouping.as_ref();
-        match (expr.op, &expr.parameter, parameter) {
-            _ if samples.is_empty() => Ok(samples),
-            (AggregateOp::Topk | AggregateOp::Bottomk, Some(place), Some(Value::Scalar(count))) => {
-                Ok(extremes(expr.op, how_many(count, &place.span)?, grouping, &samples))
-            }
-            (AggregateOp::Quantile, _, Some(Value::Scalar(q))) => Ok(aggregate::quantiles(q, grouping, &samples)),
-            (AggregateOp::CountValues, _, Some(Value::String(name))) => {
-                Ok(aggregate::count_values(&name, grouping, &samples))
-            }
-            (op, ..) => Ok(aggregate::fold(op, grouping, &samples)),
+impl Intermediate {
+    fn shown(self) -> Value {
+        match self {
+            Intermediate::Scalar(value) => Value::Scalar(value),
+            Intermediate::Vector(vector) => Value::Vector(vector.shown()),
+            Intermediate::Matrix(series) => Value::Matrix(sorted(series)),
+            Intermediate::String(text) => Value::String(text),
         }
     }
 }
 
-fn with_scalar(
-    expr: &Binary,
-    vector: Vec<Sample>,
-    scalar: f64,
-    swapped: bool,
-    span: &Range<usize>,
-) -> Result<Vec<Sample>, EvalError> {
-    let samples = binary::with_scalar(expr, vector, scalar, swapped);
-    if binary::filters(expr) { Ok(samples) } else { without_names(samples, span) }
+fn sorted(mut series: Vec<Series>) -> Vec<Series> {
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
 }
 
-/// The parameter of `topk` and `bottomk` as a number of samples.
-fn how_many(count: f64, span: &Range<usize>) -> Result<usize, EvalError> {
-    if count.is_nan() {
-        return Err(error(span, "Parameter value is NaN"));
+/// What an evaluation keeps from step to step.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Samples looked at and made so far.
+    work: usize,
+    annotations: Vec<Annotation>,
+    /// The values of the parts that are worth the same at every step.
+    constants: HashMap<Place, Option<Intermediate>>,
+    /// Which series became which result, for the operations that may make two series one: no two may, not even at
+    /// different steps.
+    origins: HashMap<(Place, Labels), Labels>,
+}
+
+impl Ledger {
+    fn begin_step(&mut self, settings: &Settings, span: &Range<usize>) -> Result<(), EvalError> {
+        self.spend(1, settings, span)
     }
-    // The largest number that is still a 64-bit integer.
-    const LIMIT: f64 = 9_223_372_036_854_774_784.0;
-    if count > LIMIT {
-        return Err(error(span, format!("Scalar value {count} overflows int64")));
+
+    fn spend(&mut self, samples: usize, settings: &Settings, span: &Range<usize>) -> Result<(), EvalError> {
+        self.work = self.work.saturating_add(samples);
+        let limit = settings.work;
+        let message = || {
+            format!(
+                "the query looks at more than {limit} samples in all its steps: take fewer series, shorter ranges, or \
+                 longer steps"
+            )
+        };
+        if self.work > limit { Err(beyond(span, message())) } else { Ok(()) }
     }
-    Ok(count.max(0.0) as usize)
+
+    fn annotate(&mut self, annotation: Annotation) {
+        // There may be as many as series.
+        const MOST: usize = 50;
+        if self.annotations.len() < MOST && !self.annotations.contains(&annotation) {
+            self.annotations.push(annotation);
+        }
+    }
 }
 
 fn error(span: &Range<usize>, message: impl Into<String>) -> EvalError {
-    EvalError { message: message.into(), span: span.clone() }
+    EvalError { message: message.into(), span: span.clone(), is_limit: false }
 }
 
-/// Takes the metrics' names off. What only its name told apart is then the same, which Prometheus refuses.
-fn without_names(mut samples: Vec<Sample>, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
-    let mut names = samples.iter().map(|sample| sample.labels.metric_name());
-    let first = names.next().unwrap_or_default();
-    let one_name = names.all(|name| name == first);
-    let unnamed = first.is_empty() && one_name;
-    if !unnamed {
-        samples.iter_mut().for_each(|sample| sample.labels = drop_name(&sample.labels));
-    }
-    if one_name { Ok(samples) } else { unique(samples, span) }
+/// As [`error`], of a limit.
+fn beyond(span: &Range<usize>, message: String) -> EvalError {
+    EvalError { message, span: span.clone(), is_limit: true }
 }
 
-fn drop_name(labels: &Labels) -> Labels {
-    if labels.metric_name().is_empty() { labels.clone() } else { labels.filtered(|name| name != METRIC_NAME) }
-}
-
-fn unique(samples: Vec<Sample>, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
-    let mut seen = HashSet::with_capacity(samples.len());
-    if samples.iter().all(|sample| seen.insert(&sample.labels)) {
-        return Ok(samples);
-    }
-    Err(error(span, "vector cannot contain metrics with the same labelset"))
-}
+const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
 #[cfg(test)]
 mod tests;

@@ -45,21 +45,31 @@ functions! {
     Abs "abs" (Vector) Exact -> Vector,
     Absent "absent" (Vector) Exact -> Vector,
     AbsentOverTime "absent_over_time" (Matrix) Exact -> Vector,
+    Acos "acos" (Vector) Exact -> Vector,
+    Acosh "acosh" (Vector) Exact -> Vector,
+    Asin "asin" (Vector) Exact -> Vector,
+    Asinh "asinh" (Vector) Exact -> Vector,
+    Atan "atan" (Vector) Exact -> Vector,
+    Atanh "atanh" (Vector) Exact -> Vector,
     AvgOverTime "avg_over_time" (Matrix) Exact -> Vector,
     Ceil "ceil" (Vector) Exact -> Vector,
     Changes "changes" (Matrix) Exact -> Vector,
     Clamp "clamp" (Vector, Scalar, Scalar) Exact -> Vector,
     ClampMax "clamp_max" (Vector, Scalar) Exact -> Vector,
     ClampMin "clamp_min" (Vector, Scalar) Exact -> Vector,
+    Cos "cos" (Vector) Exact -> Vector,
+    Cosh "cosh" (Vector) Exact -> Vector,
     CountOverTime "count_over_time" (Matrix) Exact -> Vector,
     DayOfMonth "day_of_month" (Vector) LastOptional -> Vector,
     DayOfWeek "day_of_week" (Vector) LastOptional -> Vector,
     DayOfYear "day_of_year" (Vector) LastOptional -> Vector,
     DaysInMonth "days_in_month" (Vector) LastOptional -> Vector,
+    Deg "deg" (Vector) Exact -> Vector,
     Delta "delta" (Matrix) Exact -> Vector,
     Deriv "deriv" (Matrix) Exact -> Vector,
     Exp "exp" (Vector) Exact -> Vector,
     Floor "floor" (Vector) Exact -> Vector,
+    HistogramFraction "histogram_fraction" (Scalar, Scalar, Vector) Exact -> Vector,
     HistogramQuantile "histogram_quantile" (Scalar, Vector) Exact -> Vector,
     Hour "hour" (Vector) LastOptional -> Vector,
     Idelta "idelta" (Matrix) Exact -> Vector,
@@ -75,28 +85,36 @@ functions! {
     MinOverTime "min_over_time" (Matrix) Exact -> Vector,
     Minute "minute" (Vector) LastOptional -> Vector,
     Month "month" (Vector) LastOptional -> Vector,
+    Pi "pi" () Exact -> Scalar,
     PredictLinear "predict_linear" (Matrix, Scalar) Exact -> Vector,
     PresentOverTime "present_over_time" (Matrix) Exact -> Vector,
     QuantileOverTime "quantile_over_time" (Scalar, Matrix) Exact -> Vector,
+    Rad "rad" (Vector) Exact -> Vector,
     Rate "rate" (Matrix) Exact -> Vector,
     Resets "resets" (Matrix) Exact -> Vector,
     Round "round" (Vector, Scalar) LastOptional -> Vector,
     Scalar "scalar" (Vector) Exact -> Scalar,
+    Sgn "sgn" (Vector) Exact -> Vector,
+    Sin "sin" (Vector) Exact -> Vector,
+    Sinh "sinh" (Vector) Exact -> Vector,
+    Sort "sort" (Vector) Exact -> Vector,
+    SortDesc "sort_desc" (Vector) Exact -> Vector,
     Sqrt "sqrt" (Vector) Exact -> Vector,
     StddevOverTime "stddev_over_time" (Matrix) Exact -> Vector,
     StdvarOverTime "stdvar_over_time" (Matrix) Exact -> Vector,
     SumOverTime "sum_over_time" (Matrix) Exact -> Vector,
+    Tan "tan" (Vector) Exact -> Vector,
+    Tanh "tanh" (Vector) Exact -> Vector,
     Time "time" () Exact -> Scalar,
     Timestamp "timestamp" (Vector) Exact -> Vector,
     Vector "vector" (Scalar) Exact -> Vector,
     Year "year" (Vector) LastOptional -> Vector,
 }
 
-/// Functions of Prometheus that this version does not have.
-pub const OTHER_FUNCTIONS: &str = "acos acosh asin asinh atan atanh cos cosh deg double_exponential_smoothing \
-    first_over_time histogram_avg histogram_count histogram_fraction histogram_quantiles histogram_stddev \
-    histogram_stdvar histogram_sum info mad_over_time pi rad sgn sin sinh sort sort_by_label sort_by_label_desc \
-    sort_desc tan tanh ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time ts_of_min_over_time";
+/// Functions of Prometheus that are refused by name: the experimental ones and those of native histograms.
+pub const OTHER_FUNCTIONS: &str = "double_exponential_smoothing first_over_time histogram_avg histogram_count \
+    histogram_quantiles histogram_stddev histogram_stdvar histogram_sum info mad_over_time sort_by_label \
+    sort_by_label_desc ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time ts_of_min_over_time";
 
 impl Function {
     pub fn named(name: &str) -> Option<Function> {

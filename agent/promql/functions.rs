@@ -5,8 +5,10 @@ pub mod histogram;
 pub mod relabel;
 pub mod window;
 
+use std::f64::consts::PI;
+
 use super::function::Function;
-use super::math::{larger, ln, log2, log10, smaller};
+use super::math::{larger, ln, log2, log10, smaller, tan};
 
 /// A function of one value and of the scalars that stand behind it.
 pub type OfValue = fn(f64, &[f64]) -> f64;
@@ -22,6 +24,21 @@ pub fn of_value(function: Function) -> Option<OfValue> {
         Function::Ln => |value, _| ln(value),
         Function::Log2 => |value, _| log2(value),
         Function::Log10 => |value, _| log10(value),
+        Function::Acos => |value, _| value.acos(),
+        Function::Acosh => |value, _| value.acosh(),
+        Function::Asin => |value, _| value.asin(),
+        Function::Asinh => |value, _| value.asinh(),
+        Function::Atan => |value, _| value.atan(),
+        Function::Atanh => |value, _| value.atanh(),
+        Function::Cos => |value, _| value.cos(),
+        Function::Cosh => |value, _| value.cosh(),
+        Function::Sin => |value, _| value.sin(),
+        Function::Sinh => |value, _| value.sinh(),
+        Function::Tan => |value, _| tan(value),
+        Function::Tanh => |value, _| value.tanh(),
+        Function::Deg => |value, _| value * 180.0 / PI,
+        Function::Rad => |value, _| value * PI / 180.0,
+        Function::Sgn => |value, _| if value == 0.0 || value.is_nan() { value } else { value.signum() },
         Function::Round => round,
         Function::Clamp => |value, limits| match limits {
             [least, most] => larger(*least, smaller(*most, value)),

@@ -8,10 +8,22 @@ use crate::sample::{Label, Labels, METRIC_NAME};
 /// Which labels count.
 #[derive(Debug, Clone, Copy)]
 pub enum Kept<'a> {
+    All,
+    /// All that an operation leaves which takes the metric's name off.
+    Unreserved,
     /// These.
     Named(&'a [String]),
     /// All but these and the metric's name.
     Others(&'a [String]),
+}
+
+/// The metric's name, and what Prometheus takes off with it.
+pub fn is_reserved(name: &str) -> bool {
+    name == METRIC_NAME || is_metadata(name)
+}
+
+pub fn is_metadata(name: &str) -> bool {
+    matches!(name, "__type__" | "__unit__")
 }
 
 /// Some of a series' labels. Equal where the labels that count are equal.
@@ -40,6 +52,8 @@ impl<'a> Kept<'a> {
 
     pub fn keeps(self, name: &str) -> bool {
         match self {
+            Kept::All => true,
+            Kept::Unreserved => !is_reserved(name),
             Kept::Named(names) => names.iter().any(|other| other == name),
             Kept::Others(names) => name != METRIC_NAME && !names.iter().any(|other| other == name),
         }
@@ -57,6 +71,7 @@ impl<'a> Key<'a> {
     }
 }
 
+/// By the labels that count of each.
 impl PartialEq for Key<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())

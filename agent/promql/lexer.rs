@@ -1,8 +1,13 @@
 //! From text to tokens, each with the bytes that it stands in.
 
+mod number;
+mod string;
+
 use std::ops::Range;
 
 use super::SyntaxError;
+use number::number;
+use string::{quoted, raw};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
@@ -10,6 +15,8 @@ pub enum Token {
     Word(String),
     Number(f64),
     String(String),
+    /// A string whose escapes make bytes that are not UTF-8, as Go quotes it.
+    Bytes(String),
     /// Brackets, commas, operators.
     Symbol(&'static str),
     End,
@@ -30,14 +37,17 @@ pub fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, SyntaxError> {
         let message = format!("the expression is longer than {LENGTH_LIMIT} bytes");
         return Err(SyntaxError { message, span: 0..0 });
     }
-    let mut tokens = Vec::new();
+    let mut tokens: Vec<(Token, Range<usize>)> = Vec::new();
     let mut at = 0;
+    let mut in_brackets = false;
     loop {
-        at += blank(&text[at..]);
-        let (token, length) = token(&text[at..]).map_err(|(message, span)| {
+        let just_opened = matches!(tokens.last(), Some((Token::Symbol("["), _)));
+        at += blank(&text[at..], !just_opened);
+        let (token, length) = token(&text[at..], in_brackets).map_err(|(message, span)| {
             let span = at + span.start..(at + span.end).min(text.len());
             SyntaxError { message, span }
         })?;
+        in_brackets = token == Token::Symbol("[") || (in_brackets && token != Token::Symbol("]"));
         let end = token == Token::End;
         tokens.push((token, at..at + length));
         at += length;
@@ -49,25 +59,27 @@ pub fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, SyntaxError> {
 
 type LexError = (String, Range<usize>);
 
-/// White space and `# comments`.
-fn blank(text: &str) -> usize {
+/// White space and `# comments`, which Prometheus does not take just after an opening bracket.
+fn blank(text: &str, comments: bool) -> usize {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\n', '\r']);
-        match rest.strip_prefix('#') {
-            Some(comment) => rest = comment.find('\n').map_or("", |end| &comment[end..]),
+        match rest.strip_prefix('#').filter(|_| comments) {
+            Some(comment) => rest = comment.find(['\n', '\r']).map_or("", |end| &comment[end..]),
             None => return text.len() - rest.len(),
         }
     }
 }
 
-fn token(text: &str) -> Result<(Token, usize), LexError> {
+/// In brackets a colon stands before the step of a subquery; elsewhere it is a letter.
+fn token(text: &str, in_brackets: bool) -> Result<(Token, usize), LexError> {
     let Some(first) = text.chars().next() else { return Ok((Token::End, 0)) };
     if first.is_ascii_digit() || (first == '.' && text[1..].starts_with(|c: char| c.is_ascii_digit())) {
         return number(text);
     }
-    if first.is_ascii_alphabetic() || first == '_' || (first == ':' && text.len() > 1) {
-        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || (c == ':' && !in_brackets);
+    if is_letter(first) {
+        let end = text.find(|c: char| !is_letter(c)).unwrap_or(text.len());
         return Ok((Token::Word(text[..end].to_owned()), end));
     }
     match first {
@@ -78,107 +90,6 @@ fn token(text: &str) -> Result<(Token, usize), LexError> {
             None => Err((format!("unexpected character {first:?}"), 0..first.len_utf8())),
         },
     }
-}
-
-/// Go's number literals, and durations as numbers of seconds.
-fn number(text: &str) -> Result<(Token, usize), LexError> {
-    let hex = text.starts_with("0x") || text.starts_with("0X");
-    let mut end = if hex { 2 } else { 0 };
-    let bytes = text.as_bytes();
-    while let Some(byte) = bytes.get(end) {
-        let sign = matches!(byte, b'+' | b'-') && !hex && matches!(bytes[end - 1], b'e' | b'E');
-        if !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_') || (sign && end > 0)) {
-            break;
-        }
-        end += 1;
-    }
-    let word = &text[..end];
-    match parse_number(word) {
-        Some(value) => Ok((Token::Number(value), end)),
-        None if crate::duration::parse(word).is_ok() => Err(("duration out of range".to_owned(), 0..end)),
-        None => Err((format!("bad number or duration {word:?}"), 0..end)),
-    }
-}
-
-fn parse_number(word: &str) -> Option<f64> {
-    let plain = word.replace('_', "");
-    let underscores_stand_between_digits =
-        !word.contains("__") && !word.ends_with('_') && !word.contains("._") && !word.contains("_.");
-    if !underscores_stand_between_digits {
-        return None;
-    }
-    if let Some(digits) = plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
-        return u64::from_str_radix(digits, 16).ok().map(|value| value as f64);
-    }
-    if let Ok(duration) = crate::duration::parse(&plain)
-        && plain.ends_with(|c: char| c.is_ascii_alphabetic())
-    {
-        // Go's durations are 64 bits of nanoseconds.
-        i64::try_from(duration.as_nanos()).ok()?;
-        return Some(duration.as_secs_f64());
-    }
-    let digits_only = plain.len() > 1 && plain.starts_with('0') && plain.chars().all(|c| c.is_ascii_digit());
-    if digits_only && plain.chars().all(|c| c < '8') {
-        // Go's ParseInt with base 0 reads a leading zero as octal.
-        return u64::from_str_radix(&plain, 8).ok().map(|value| value as f64);
-    }
-    let is_decimal = plain.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
-    if is_decimal { plain.parse().ok() } else { None }
-}
-
-/// A string with Go's escapes.
-fn quoted(text: &str, quote: char) -> Result<(Token, usize), LexError> {
-    let mut value = String::new();
-    let mut rest = &text[1..];
-    loop {
-        let at = text.len() - rest.len();
-        let Some(c) = rest.chars().next() else { return Err(("unterminated quoted string".into(), 0..text.len())) };
-        rest = &rest[c.len_utf8()..];
-        match c {
-            c if c == quote => return Ok((Token::String(value), text.len() - rest.len())),
-            '\n' => return Err(("unterminated quoted string".into(), 0..at)),
-            '\\' => {
-                let (c, length) = escape(rest, quote).ok_or(("unknown escape sequence".to_owned(), at..at + 2))?;
-                value.push(c);
-                rest = &rest[length..];
-            }
-            c => value.push(c),
-        }
-    }
-}
-
-/// What follows a backslash: the character, and how many bytes it took.
-fn escape(text: &str, quote: char) -> Option<(char, usize)> {
-    let first = text.chars().next()?;
-    let simple = match first {
-        'a' => '\x07',
-        'b' => '\x08',
-        'f' => '\x0c',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'v' => '\x0b',
-        '\\' => '\\',
-        c if c == quote => c,
-        'x' => return code(text.get(1..3)?, 16).map(|c| (c, 3)),
-        'u' => return code(text.get(1..5)?, 16).map(|c| (c, 5)),
-        'U' => return code(text.get(1..9)?, 16).map(|c| (c, 9)),
-        '0'..='7' => return code(text.get(..3)?, 8).map(|c| (c, 3)),
-        _ => return None,
-    };
-    Some((simple, first.len_utf8()))
-}
-
-/// Bytes above 127 that are written as `\xff` would make strings that are not UTF-8: they are refused.
-fn code(digits: &str, radix: u32) -> Option<char> {
-    let value = u32::from_str_radix(digits, radix).ok()?;
-    char::from_u32(value).filter(|c| digits.len() > 3 || c.is_ascii())
-}
-
-/// A string in backticks has no escapes.
-fn raw(text: &str) -> Result<(Token, usize), LexError> {
-    let end = text[1..].find('`').ok_or_else(|| ("unterminated raw string".to_owned(), 0..text.len()))?;
-    Ok((Token::String(text[1..=end].to_owned()), end + 2))
 }
 
 #[cfg(test)]
@@ -205,10 +116,43 @@ mod tests {
             ("010", 8.0),
             ("08", 8.0),
             ("0s", 0.0),
+            ("1_000.5", 1000.5),
+            ("0x1e ", 30.0),
+            ("0x12ee", 4846.0),
+            ("0x_1", 1.0),
+            ("0_7", 7.0),
+            ("017_7", 127.0),
+            ("01777777777777777777777777", 1.777_777_777_777_777_7e24),
+            ("1e-999", 0.0),
+            ("1.e3", 1e3),
         ] {
             assert_eq!(all(text), [Token::Number(value), Token::End], "{text}");
         }
-        for text in ["1__0", "1_", "0xg", "1e", "1m1h", "5x", "1.2.3"] {
+        for text in [
+            "1__0",
+            "1_",
+            "1_ ",
+            "0xg",
+            "1e",
+            "1e+ ",
+            "1e999",
+            "1m1h",
+            "5x",
+            "1.2.3",
+            ".5.",
+            "1._0",
+            "1e_3",
+            "0x",
+            "0x1e",
+            "0xee",
+            "0x1e+5",
+            "0xffffffffffffffffffff",
+            "1.5h",
+            "1_0s",
+            "5mm",
+            "1d1y",
+            "1h500",
+        ] {
             assert!(tokens(text).is_err(), "{text}");
         }
     }
@@ -218,9 +162,12 @@ mod tests {
         assert_eq!(all(r#""a\n\"\\\x41\u00e9""#), [Token::String("a\n\"\\Aé".into()), Token::End]);
         assert_eq!(all(r"'it\'s'"), [Token::String("it's".into()), Token::End]);
         assert_eq!(all(r"`\d`"), [Token::String(r"\d".into()), Token::End]);
-        for text in [r#""a"#, "'a\nb'", r#""\z""#, "`a", r#""\'""#] {
+        assert_eq!(all(r#""\xc3\xa9\000""#), [Token::String("é\0".into()), Token::End], "bytes make characters");
+        for text in [r#""a"#, "'a\nb'", r#""\z""#, "`a", r#""\'""#, r#""\0""#, r#""\777""#, r#""\ud800""#, "`\u{fffd}`"]
+        {
             assert!(tokens(text).is_err(), "{text}");
         }
+        assert_eq!(all(r#""\"é\xff\n\xc5z""#)[0], Token::Bytes(r#""\"é\xff\n\xc5z""#.to_owned()));
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! PromQL: from text to a tree, and from a tree and samples to a value. Pure; knows samples and labels only.
 //!
-//! The language of this version: instant and range selectors with `offset`, all arithmetic, comparison and set
-//! operators with `on`, `ignoring`, `group_left` and `group_right`, the stable aggregations, and the [`Function`]s.
-//! The rest of Prometheus's language (subqueries, `@`, native histograms, experimental functions) is recognised and
-//! refused by name.
+//! The language is a stock Prometheus 3.5's over floats: what it accepts is accepted, what it rejects is rejected. What
+//! needs native histograms or an experiment of Prometheus's is recognised and refused by name.
 
 mod aggregate;
 mod ast;
@@ -26,7 +24,8 @@ pub use ast::{
     Side, Subquery, ValueType,
 };
 pub use eval::{
-    EvalError, LOOKBACK, Point, Select, Series, Settings, Steps, Value, evaluate, evaluate_range, series_between,
+    Annotation, Answer, EvalError, Evaluation, LOOKBACK, Point, Select, Series, Settings, Snapshot, Steps, Taking,
+    Value, Wanted, evaluate, evaluate_range, series_between,
 };
 pub use function::{Arity, Function};
 
@@ -41,4 +40,22 @@ pub struct SyntaxError {
 /// Reads and type-checks an expression.
 pub fn parse(text: &str) -> Result<Expr, SyntaxError> {
     parser::parse(text)
+}
+
+/// The body of fuzzing: no text breaks the parser, what is wrong lies within the text, and what is written back is the
+/// same tree. Panics where that does not hold.
+#[doc(hidden)]
+pub fn fuzz_parse(text: &str) {
+    match parse(text) {
+        Ok(expr) => {
+            let written = expr.to_string();
+            assert!(parse(&written).is_ok_and(|read| same(&read, &expr)), "{written:?} is not read back");
+        }
+        Err(error) => assert!(text.get(error.span.clone()).is_some(), "{:?} is not within the text", error.span),
+    }
+}
+
+/// NaN is not itself.
+fn same(one: &Expr, other: &Expr) -> bool {
+    one == other || format!("{:?}", one.kind).contains("NaN")
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod modifier;
 mod selector;
 
 use std::ops::Range;
@@ -78,6 +79,9 @@ impl Parser {
         let looser = op.precedence() - u8::from(op == BinaryOp::Power);
         let right = self.expression(looser)?;
         let span = left.span.start..right.span.end;
+        // Without labels and without a group there is nothing to match differently; between scalars, too.
+        let scalar = [&left, &right].iter().any(|side| side.value_type() == ValueType::Scalar);
+        let matching = matching.filter(|matching| !matching.says_nothing(scalar));
         let binary = Binary { op, left, right, returns_bool, matching };
         check_binary(&binary, operator)?;
         Ok(Expr { kind: ExprKind::Binary(Box::new(binary)), span })
@@ -140,7 +144,7 @@ impl Parser {
             "and" => BinaryOp::And,
             "or" => BinaryOp::Or,
             "unless" => BinaryOp::Unless,
-            "atan2" => return Err(self.unsupported_here("the operator atan2 is")),
+            "atan2" => BinaryOp::Atan2,
             "=" => return Err(self.error_here("unexpected \"=\": compare with ==")),
             _ => return Ok(None),
         }))
@@ -151,7 +155,7 @@ impl Parser {
         let negative = *self.peek() == Token::Symbol("-");
         if !negative && *self.peek() != Token::Symbol("+") {
             let operand = self.primary()?;
-            return self.suffixes(operand);
+            return self.modifiers(operand);
         }
         let (_, sign) = self.next();
         let operand = self.expression(BinaryOp::Multiply.precedence())?;
@@ -175,6 +179,7 @@ impl Parser {
         match token {
             Token::Number(value) => Ok(Expr { kind: ExprKind::Number(value), span }),
             Token::String(text) => Ok(Expr { kind: ExprKind::String(text), span }),
+            Token::Bytes(_) => Err(unsupported(span, "a string whose escapes make bytes that are not UTF-8 is")),
             Token::Symbol("(") => self.parentheses(span),
             Token::Symbol("{") => self.selector(None, span),
             Token::Word(word) => self.word(&word, span),
@@ -238,10 +243,6 @@ impl Parser {
     fn error_here(&self, message: impl Into<String>) -> SyntaxError {
         error(self.tokens[self.at].1.clone(), message)
     }
-
-    fn unsupported_here(&self, what: &str) -> SyntaxError {
-        unsupported(self.tokens[self.at].1.clone(), what)
-    }
 }
 
 fn error(span: Range<usize>, message: impl Into<String>) -> SyntaxError {
@@ -257,6 +258,7 @@ fn describe(token: &Token) -> String {
         Token::Word(word) => format!("{word:?}"),
         Token::Number(value) => format!("number {value}"),
         Token::String(text) => format!("string {text:?}"),
+        Token::Bytes(text) => format!("string {text} with bytes that are not UTF-8"),
         Token::Symbol(symbol) => format!("{symbol:?}"),
         Token::End => "end of input".to_owned(),
     }

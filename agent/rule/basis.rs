@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Group, Rule, RuleKind};
 use crate::clock::millis;
+use crate::duration;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{Expr, LOOKBACK, Select};
+use crate::promql::{Expr, LOOKBACK, Select, Selector};
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
 
 /// Filled in by [`link`].
@@ -96,8 +97,65 @@ pub fn is_unknown(rule: &Rule, alert: &Labels, current: &dyn Select, held: &dyn 
     selectors.iter().any(lost) || (!window.is_zero() && known_at(at) && !known_at(at - millis(*window)))
 }
 
+/// How many unknown inputs of an alert are named.
+const NAMED: usize = 5;
+
+/// What the sources of a rule show of what is unknown, for people.
+pub struct Inputs<'a> {
+    rule: &'a Rule,
+    /// Series that are known no more, whatever alert they are about.
+    lost: Vec<Labels>,
+    /// Selectors of which nothing was ever seen, or not since the start.
+    unseen: Vec<String>,
+}
+
+impl<'a> Inputs<'a> {
+    pub fn of(rule: &'a Rule, current: &dyn Select, held: &dyn Select, at: Timestamp) -> Self {
+        let mut inputs = Inputs { rule, lost: Vec::new(), unseen: Vec::new() };
+        for matchers in &rule.basis.selectors {
+            let labels = |data: &dyn Select| -> BTreeSet<Labels> {
+                data.instant(matchers, at, LOOKBACK).into_iter().map(|sample| sample.labels).collect()
+            };
+            let (known, all) = (labels(current), labels(held));
+            if known.is_empty() && all.is_empty() {
+                let selector = Selector { matchers: matchers.clone(), range: None, offset: 0, at: None };
+                inputs.unseen.push(format!("{selector} (not seen yet)"));
+            }
+            inputs.lost.extend(all.difference(&known).cloned());
+        }
+        inputs
+    }
+
+    /// The inputs that are unknown of those that an alert is about, some of them where they are many.
+    pub fn unknown_to(&self, alert: &Labels) -> Vec<String> {
+        let lost: BTreeSet<String> = agreeing(self.lost.clone(), alert).iter().map(named).collect();
+        let mut unknown: Vec<String> = if lost.is_empty() { self.unseen.clone() } else { lost.into_iter().collect() };
+        if unknown.is_empty() {
+            unknown.push(format!("its window of {} has not filled again", duration::format(self.rule.basis.window)));
+        }
+        let unnamed = unknown.len().saturating_sub(NAMED);
+        unknown.truncate(NAMED);
+        if unnamed > 0 {
+            unknown.push(format!("and {unnamed} more"));
+        }
+        unknown
+    }
+}
+
+/// A series by its metric and where it comes from: `pg_up of db`.
+fn named(labels: &Labels) -> String {
+    match (labels.metric_name(), labels.get("target")) {
+        ("", _) | (_, "") => labels.to_string(),
+        (metric, target) => format!("{metric} of {target}"),
+    }
+}
+
 /// The series that an alert is about: those that come from where its labels say, or where there are none, all.
 fn about(samples: Vec<Sample>, alert: &Labels) -> Vec<Labels> {
+    agreeing(samples.into_iter().map(|sample| sample.labels).collect(), alert)
+}
+
+fn agreeing(all: Vec<Labels>, alert: &Labels) -> Vec<Labels> {
     const ORIGIN: [&str; 5] = ["target", "instance", "job", "service", "node"];
     let agrees = |labels: &Labels| {
         ORIGIN.iter().all(|name| {
@@ -105,6 +163,5 @@ fn about(samples: Vec<Sample>, alert: &Labels) -> Vec<Labels> {
             theirs.is_empty() || own.is_empty() || theirs == own
         })
     };
-    let all: Vec<Labels> = samples.into_iter().map(|sample| sample.labels).collect();
     if all.iter().any(agrees) { all.into_iter().filter(agrees).collect() } else { all }
 }

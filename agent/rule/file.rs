@@ -1,25 +1,25 @@
-//! Prometheus's rule files, read strictly: everything that is wrong is found at once, each with its place. What
-//! this version does not support is refused by its name.
+//! Prometheus's rule files, read as strictly as Prometheus 3.5 reads them, and no more so: everything that is wrong is
+//! found at once, each with its place (model/rulefmt).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::Reader;
 use super::template::{Mistake, Template};
-use super::{AlertingRule, Basis, Group, Rule, RuleKind, link};
+use super::{AlertingRule, Basis, Group, Rule, RuleKind, link, reads};
 use crate::config::tree::{self, Node, Problem, Value};
-use crate::promql::{self, Expr, ValueType};
+use crate::promql::{self, Expr};
+use crate::sample::METRIC_NAME;
 
 const FILE_KEYS: &[&str] = &["groups"];
-const GROUP_KEYS: &[&str] = &["name", "interval", "limit", "labels", "rules"];
+const GROUP_KEYS: &[&str] = &["name", "interval", "query_offset", "limit", "labels", "rules"];
 const RULE_KEYS: &[&str] = &["alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"];
 /// What only an alerting rule has.
 const ALERTING_KEYS: &[&str] = &["for", "keep_firing_for", "annotations"];
 
-/// Keys of Prometheus (and of Thanos) that are not supported, and what they are.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("query_offset", "query offsets"),
-    ("evaluation_delay", "query offsets"),
-    ("partial_response_strategy", "Thanos's partial responses"),
+/// Keys of Prometheus's relatives, which Prometheus refuses too, and what to do about them.
+const FOREIGN: &[(&str, &str)] = &[
+    ("evaluation_delay", "Cortex's `evaluation_delay` is `query_offset` in Prometheus's rule files"),
+    ("partial_response_strategy", "`partial_response_strategy` is Thanos's, not Prometheus's: remove it"),
 ];
 
 /// Labels or annotations as written: names and texts.
@@ -28,14 +28,22 @@ type Named<'a> = Vec<(&'a str, &'a Node)>;
 /// Reads a rule file's text. `file` is the name that positions and alerts bear; `hold` as in [`Group::hold`].
 /// Recorded series are followed within the file; where several files run together, [`link`] them.
 pub fn load(file: &str, text: &str, hold: bool) -> Result<Vec<Group>, Vec<Problem>> {
-    let root = tree::parse(file, text).map_err(|problem| vec![problem])?;
+    read(file, text, hold, Reader { unsupported: Some(foreign), ..Reader::default() })
+}
+
+/// As [`load`], but keys that are not known are passed over: for files with fields of another tool.
+pub fn load_leniently(file: &str, text: &str) -> Result<Vec<Group>, Vec<Problem>> {
+    read(file, text, false, Reader { lenient: true, ..Reader::default() })
+}
+
+fn read(file: &str, text: &str, hold: bool, mut reader: Reader) -> Result<Vec<Group>, Vec<Problem>> {
+    let root = tree::parse_first(file, text).map_err(|problem| vec![problem])?;
     if root.get("tests").is_some() && root.get("groups").is_none() {
         return Err(vec![Problem::new(
             &root.at,
             "these are unit tests of rules, not rules: run `watchkeeper test` on them",
         )]);
     }
-    let mut reader = Reader { unsupported: Some(unsupported), ..Reader::default() };
     let mut groups = groups(&mut reader, &root, file, hold);
     link(&mut groups);
     reader.finish(groups)
@@ -48,7 +56,7 @@ fn groups(reader: &mut Reader, root: &Node, file: &str, hold: bool) -> Vec<Group
     reader.keys(root, FILE_KEYS, "a rule file");
     let mut names = BTreeSet::new();
     let mut groups = Vec::new();
-    for node in reader.list(root, "groups") {
+    for node in given(reader.list(root, "groups")) {
         let name = reader.required(node, "name", "a group");
         if !name.is_empty() && !names.insert(name.clone()) {
             let message = format!("group `{name}` stands twice in this file: give each its own name");
@@ -56,19 +64,27 @@ fn groups(reader: &mut Reader, root: &Node, file: &str, hold: bool) -> Vec<Group
         }
         reader.keys(node, GROUP_KEYS, "a group");
         let interval = reader.duration(node, "interval").filter(|interval| !interval.is_zero());
+        let query_offset = reader.duration(node, "query_offset");
         let (limit, rules) = (limit(reader, node), rules(reader, node));
-        groups.push(Group { file: file.to_owned(), name, interval, limit, hold, rules });
+        let (file, sees_own) = (file.to_owned(), reads::sees_own(&rules));
+        groups.push(Group { file, name, interval, query_offset, limit, hold, sees_own, rules });
     }
     groups
 }
 
-/// 0 is none, as in Prometheus.
+/// Nothing between two commas is nothing, as in Prometheus.
+fn given(items: &[Node]) -> impl Iterator<Item = &Node> {
+    items.iter().filter(|item| item.value != Value::Null)
+}
+
+/// 0 and less is none, and a fraction is cut, as in Prometheus. A text is refused, whatever it says.
 fn limit(reader: &mut Reader, group: &Node) -> Option<usize> {
     let node = group.get("limit").filter(|node| node.value != Value::Null)?;
     let text = reader.scalar(node)?;
-    match text.parse::<usize>() {
-        Ok(limit) => Some(limit).filter(|limit| *limit > 0),
-        Err(_) => {
+    let plain = matches!(node.value, Value::Scalar { plain: true, .. });
+    match text.parse::<f64>() {
+        Ok(limit) if plain && limit.is_finite() => Some(limit.max(0.0) as usize).filter(|limit| *limit > 0),
+        _ => {
             let message = format!("`limit` is a number of series or alerts, 0 for none, not `{}`", tree::shown(&text));
             reader.refuse(node, message);
             None
@@ -78,16 +94,15 @@ fn limit(reader: &mut Reader, group: &Node) -> Option<usize> {
 
 fn rules(reader: &mut Reader, group: &Node) -> Vec<Rule> {
     let shared = labels(reader, group);
-    let mut ids = BTreeSet::new();
+    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     let mut rules = Vec::new();
-    for node in reader.list(group, "rules") {
-        let Some(rule) = rule(reader, node, &shared) else { continue };
-        if matches!(rule.kind, RuleKind::Alerting(_)) && !ids.insert(rule.id.clone()) {
-            let message = format!(
-                "alert `{}` stands twice in this group with the same labels: its alerts could not be told apart",
-                rule.name
-            );
-            reader.refuse(node.get("alert").unwrap_or(node), message);
+    for node in given(reader.list(group, "rules")) {
+        let Some(mut rule) = rule(reader, node, &shared) else { continue };
+        let count = ids.entry(rule.id.clone()).or_default();
+        *count += 1;
+        // Prometheus takes them, each with alerts of its own.
+        if *count > 1 {
+            rule.id = format!("{} #{count}", rule.id);
         }
         rules.push(rule);
     }
@@ -101,14 +116,21 @@ fn rule(reader: &mut Reader, node: &Node, shared: &Named) -> Option<Rule> {
     let inherited = shared.iter().filter(|(name, _)| !own.iter().any(|(own, _)| own == name));
     let mut labels: Named = inherited.chain(&own).copied().collect();
     labels.sort_by_key(|(name, _)| *name);
-    match node.get("record") {
+    match said(node, "record") {
         Some(record) => recording(reader, node, record, &labels),
-        None => alerting(reader, node, &labels),
+        None => alerting(reader, node, &own, &labels),
     }
 }
 
-fn alerting(reader: &mut Reader, node: &Node, labels: &Named) -> Option<Rule> {
-    let name = match node.get("alert") {
+/// What stands under a key and says something.
+fn said<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    node.get(key).filter(|node| node.value != Value::Null && node.text() != Some(""))
+}
+
+/// `own` are the labels that the rule itself has: mistakes in the templates of those are found here, those in its
+/// group's only show in the alerts, as in Prometheus.
+fn alerting(reader: &mut Reader, node: &Node, own: &Named, labels: &Named) -> Option<Rule> {
+    let name = match said(node, "alert") {
         None if matches!(node.value, Value::Mapping(_)) => {
             reader.refuse(node, "a rule needs `alert` or `record`".to_owned());
             String::new()
@@ -116,55 +138,71 @@ fn alerting(reader: &mut Reader, node: &Node, labels: &Named) -> Option<Rule> {
         _ => reader.required(node, "alert", "a rule"),
     };
     let expr = expr(reader, node);
+    let label = |reader: &mut Reader, (label, node): &(&str, &Node)| {
+        if own.iter().any(|(own, _)| own == label) {
+            return named_template(reader, label, node);
+        }
+        Some(((*label).to_owned(), Template::unchecked(&reader.scalar(node)?)))
+    };
     let alerting = AlertingRule {
         pending_for: reader.duration(node, "for").unwrap_or_default(),
         keep_firing_for: reader.duration(node, "keep_firing_for").unwrap_or_default(),
-        labels: labels.iter().filter_map(|(name, node)| named_template(reader, name, node)).collect(),
+        labels: labels.iter().filter_map(|found| label(reader, found)).collect(),
         annotations: annotations(reader, node),
     };
     let id = id(&name, &alerting.labels);
     let at = node.get("alert").unwrap_or(node).at.clone();
-    let expr = expr.filter(|_| !name.is_empty())?;
-    Some(Rule { name, id, at, expr, basis: Basis::default(), kind: RuleKind::Alerting(alerting) })
+    let (expr, written) = expr.filter(|_| !name.is_empty())?;
+    Some(Rule { name, id, at, expr, written, basis: Basis::default(), kind: RuleKind::Alerting(alerting) })
 }
 
 fn recording(reader: &mut Reader, node: &Node, record: &Node, labels: &Named) -> Option<Rule> {
-    if let Some(alert) = node.get("alert") {
+    if let Some(alert) = said(node, "alert") {
         reader.refuse(alert, "a rule has `alert` or `record`, not both".to_owned());
     }
-    for (key, _) in node.entries().iter().filter(|(key, _)| ALERTING_KEYS.contains(&key.text.as_str())) {
+    for (key, value) in node.entries().iter().filter(|(key, _)| ALERTING_KEYS.contains(&key.text.as_str())) {
+        if says_nothing(reader, value) {
+            continue;
+        }
         let message = format!("`{}` belongs to alerting rules, not to a recording rule", key.text);
         reader.problems.push(Problem::new(&key.at, message));
     }
     let name = reader.required(node, "record", "a rule");
-    if !name.is_empty() && !is_metric_name(&name) {
-        let message = format!(
-            "`{}` is no name for a series: letters, digits, underscores and colons, not beginning with a digit",
-            tree::shown(&name)
-        );
+    if name.contains(['{', '}']) {
+        let message = format!("`{}` is no name for a series: an expression belongs under `expr`", tree::shown(&name));
         reader.refuse(record, message);
     }
     let expr = expr(reader, node);
     let labels = labels.iter().filter_map(|(name, node)| Some(((*name).to_owned(), reader.scalar(node)?)));
     let kind = RuleKind::Recording { labels: labels.collect() };
-    let expr = expr.filter(|_| !name.is_empty())?;
-    Some(Rule { id: name.clone(), name, at: record.at.clone(), expr, basis: Basis::default(), kind })
+    let (expr, written) = expr.filter(|_| !name.is_empty())?;
+    Some(Rule { id: name.clone(), name, at: record.at.clone(), expr, written, basis: Basis::default(), kind })
 }
 
-fn expr(reader: &mut Reader, rule: &Node) -> Option<Expr> {
-    let text = reader.required(rule, "expr", "a rule");
-    let node = rule.get("expr").filter(|_| !text.is_empty())?;
-    match promql::parse(&text) {
-        Ok(expr) => match expr.value_type() {
-            ValueType::Vector | ValueType::Scalar => return Some(expr),
-            other => {
-                let message = format!("a rule's expression is a vector or a number, not a {}", other.name());
-                reader.refuse(node, message);
+/// Whether a recording rule may have it, since it is as good as absent: `for: 0s`, `annotations: {}`.
+fn says_nothing(reader: &mut Reader, value: &Node) -> bool {
+    match &value.value {
+        Value::Null => true,
+        Value::Mapping(entries) => entries.is_empty(),
+        Value::Sequence(_) => false,
+        Value::Scalar { text, .. } => match crate::duration::parse(text) {
+            Ok(duration) => duration.is_zero(),
+            Err(message) => {
+                reader.refuse(value, message);
+                true
             }
         },
-        Err(error) => reader.problems.push(Problem::new(&node.position_of(error.span.start), error.message)),
     }
-    None
+}
+
+/// The expression, and where it stands. Of any type: a string or a range fails at each evaluation, as in Prometheus, and
+/// the rules beside it work.
+fn expr(reader: &mut Reader, rule: &Node) -> Option<(Expr, Node)> {
+    let text = reader.required(rule, "expr", "a rule");
+    let node = rule.get("expr").filter(|_| !text.is_empty())?;
+    let refuse = |error: promql::SyntaxError| Problem::new(&node.position_of(error.span.start), error.message);
+    let expr = promql::parse(&text).map_err(|error| reader.problems.push(refuse(error))).ok()?;
+    Some((expr, node.clone()))
 }
 
 /// The labels of a group or a rule.
@@ -182,12 +220,9 @@ fn annotations(reader: &mut Reader, rule: &Node) -> Vec<(String, Template)> {
 fn named<'a>(reader: &mut Reader, node: &'a Node, key: &str) -> Named<'a> {
     let mut found = Vec::new();
     for (name, node) in reader.mapping(node, key) {
-        if !is_label_name(&name.text) {
-            let message = format!(
-                "`{}` is no name for one of the `{key}`: letters, digits and underscores, not beginning with a digit, \
-                 and not `__name__`",
-                tree::shown(&name.text)
-            );
+        // Any other text is a name since Prometheus 3.
+        if name.text.is_empty() || (key == "labels" && name.text == METRIC_NAME) {
+            let message = format!("`{}` is no name for one of the `{key}`", tree::shown(&name.text));
             reader.problems.push(Problem::new(&name.at, message));
         }
         found.push((name.text.as_str(), node));
@@ -198,23 +233,20 @@ fn named<'a>(reader: &mut Reader, node: &'a Node, key: &str) -> Named<'a> {
 
 fn named_template(reader: &mut Reader, name: &str, node: &Node) -> Option<(String, Template)> {
     let text = reader.scalar(node)?;
-    Some((name.to_owned(), template(reader, node, &text)?))
-}
-
-fn template(reader: &mut Reader, node: &Node, text: &str) -> Option<Template> {
-    let mistakes = match Template::parse(text) {
-        Ok(template) => return Some(template),
-        Err(mistakes) => mistakes,
-    };
     let problem = |mistake: Mistake| Problem::new(&node.position_of(mistake.offset), mistake.message);
-    reader.problems.extend(mistakes.into_iter().map(problem));
-    None
+    match Template::parse(&text) {
+        Ok(template) => Some((name.to_owned(), template)),
+        Err(mistakes) => {
+            reader.problems.extend(mistakes.into_iter().map(problem));
+            None
+        }
+    }
 }
 
-/// The refusal of a key that Prometheus knows and this version does not.
-fn unsupported(_what: &str, key: &str) -> Option<String> {
-    let (name, meaning) = UNSUPPORTED.iter().find(|(name, _)| *name == key)?;
-    Some(format!("{meaning} (`{name}`) are not supported by this version"))
+/// The refusal of a key that Prometheus does not know and its relatives do.
+fn foreign(_what: &str, key: &str) -> Option<String> {
+    let (_, meaning) = FOREIGN.iter().find(|(name, _)| *name == key)?;
+    Some((*meaning).to_owned())
 }
 
 /// See [`Rule::id`].
@@ -224,16 +256,6 @@ fn id(alert: &str, labels: &[(String, Template)]) -> String {
     }
     let labels: Vec<String> = labels.iter().map(|(name, text)| format!("{name}={:?}", text.text())).collect();
     format!("{alert}{{{}}}", labels.join(", "))
-}
-
-fn is_metric_name(name: &str) -> bool {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
-    name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
-}
-
-fn is_label_name(name: &str) -> bool {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit()) && name != "__name__"
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::sample::Timestamp;
 pub enum Look {
     /// The expression holds.
     There { value: f64, annotations: BTreeMap<String, String> },
-    /// It cannot be known: its inputs are stale or unknown, and held when they were last seen.
-    Blind,
+    /// It cannot be known: its inputs are stale or unknown, and held when they were last seen. Which they are, in words.
+    Blind { unknown: Vec<String> },
     /// The expression does not hold.
     Gone,
 }
@@ -33,6 +33,18 @@ impl Step {
         Step { after: before.iter().map(|alert| (*alert).clone()).collect(), ..Step::default() }
     }
 
+    /// The rule has more alerts than its limit: none is left.
+    pub fn dropped(before: &[&Alert], at: Timestamp) -> Self {
+        let firing = before.iter().filter(|alert| alert.state == AlertState::Firing);
+        let resolved =
+            |alert: &&Alert| Event::Resolved { alert: (*alert).clone(), at, reason: Resolution::LimitExceeded };
+        Step {
+            changes: before.iter().map(|alert| Change::Remove(alert.id.clone())).collect(),
+            events: firing.map(resolved).collect(),
+            after: Vec::new(),
+        }
+    }
+
     /// Adds what becomes of one alert.
     pub fn add(&mut self, rule: &AlertingRule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) {
         let after = next(rule, id, before, look, at);
@@ -46,11 +58,11 @@ impl Step {
 pub fn next(rule: &AlertingRule, id: &AlertId, before: Option<&Alert>, look: Look, at: Timestamp) -> Option<Alert> {
     match (before.cloned(), look) {
         (None, Look::There { value, annotations }) => Some(fire_when_due(rule, begin(id, value, annotations, at), at)),
-        (None, Look::Blind | Look::Gone) => None,
+        (None, Look::Blind { .. } | Look::Gone) => None,
         (Some(alert), Look::There { value, annotations }) => {
             Some(fire_when_due(rule, again(Alert { value, annotations, ..alert }, at), at))
         }
-        (Some(alert), Look::Blind) => Some(hold(alert, at)),
+        (Some(alert), Look::Blind { unknown }) => Some(hold(alert, unknown, at)),
         (Some(alert), Look::Gone) => keep_firing(rule, alert, at),
     }
 }
@@ -65,6 +77,7 @@ fn begin(id: &AlertId, value: f64, annotations: BTreeMap<String, String>, at: Ti
         starts_at: None,
         keep_firing_since: None,
         held_since: None,
+        unknown_inputs: Vec::new(),
     }
 }
 
@@ -76,6 +89,7 @@ fn again(mut alert: Alert, at: Timestamp) -> Alert {
         alert.active_at += at - since;
     }
     alert.keep_firing_since = None;
+    alert.unknown_inputs.clear();
     alert
 }
 
@@ -88,8 +102,9 @@ fn fire_when_due(rule: &AlertingRule, mut alert: Alert, at: Timestamp) -> Alert 
 }
 
 /// Frozen as it is: value and annotations stay, no timer runs.
-fn hold(mut alert: Alert, at: Timestamp) -> Alert {
+fn hold(mut alert: Alert, unknown: Vec<String>, at: Timestamp) -> Alert {
     alert.held_since.get_or_insert(at);
+    alert.unknown_inputs = unknown;
     alert.keep_firing_since = None;
     alert
 }
@@ -100,6 +115,7 @@ fn keep_firing(rule: &AlertingRule, mut alert: Alert, at: Timestamp) -> Option<A
         return None;
     }
     alert.held_since = None;
+    alert.unknown_inputs.clear();
     let since = *alert.keep_firing_since.get_or_insert(at);
     (at - since < millis(rule.keep_firing_for)).then_some(alert)
 }
@@ -123,7 +139,9 @@ fn change(before: Option<&Alert>, after: Option<&Alert>) -> Option<Change> {
                 (alert.state, alert.active_at, alert.starts_at, alert.keep_firing_since, alert.held_since)
             };
             let durable = state(old) != state(new);
-            let moved = old.value.to_bits() != new.value.to_bits() || old.annotations != new.annotations;
+            let moved = old.value.to_bits() != new.value.to_bits()
+                || old.annotations != new.annotations
+                || old.unknown_inputs != new.unknown_inputs;
             (durable || moved).then(|| Change::Put { alert: new.clone(), durable })
         }
     }

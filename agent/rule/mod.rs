@@ -6,20 +6,24 @@
 mod alerting;
 mod basis;
 pub mod file;
+pub mod lint;
 pub mod machine;
 mod overlay;
 mod reader;
 pub mod reads;
 mod recording;
+pub mod replay;
 pub mod schedule;
 pub mod template;
 pub mod unit_test;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::alert::{Alert, AlertId, Event, Resolution};
-use crate::config::tree::Position;
+use crate::clock::millis;
+use crate::config::tree::{Node, Position};
+use crate::matcher::Matcher;
 use crate::promql::{self, Expr, Select, Settings, Value};
 use crate::sample::{Labels, Sample, Timestamp};
 pub use basis::{Basis, link};
@@ -38,10 +42,14 @@ pub struct Group {
     pub name: String,
     /// Its own interval, where it has one.
     pub interval: Option<Duration>,
+    /// How far before its tick it is evaluated, where it says so itself.
+    pub query_offset: Option<Duration>,
     /// The most series that one of its recording rules, and alerts that one of its alerting rules, may have.
     pub limit: Option<usize>,
     /// Whether its alerts are held while their inputs are stale or unknown.
     pub hold: bool,
+    /// Whether a rule could see what the group writes itself (see [`reads::sees_own`]).
+    pub sees_own: bool,
     pub rules: Vec<Rule>,
 }
 
@@ -55,6 +63,8 @@ pub struct Rule {
     pub id: String,
     pub at: Position,
     pub expr: Expr,
+    /// The expression as it stands in the file.
+    pub written: Node,
     /// What the expression rests on in the end; [`link`] fills it in.
     pub basis: Basis,
     pub kind: RuleKind,
@@ -84,12 +94,19 @@ pub struct AlertingRule {
 /// What each rule of a group recorded when it was last evaluated, in the order of the rules.
 pub type Recorded = Vec<Vec<Labels>>;
 
+/// How many samples one rule may look at: about a second of the agent's only thread.
+const WORK: usize = 10_000_000;
+
 /// What an evaluation needs besides rules and data.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The configuration's `labels:`, for templates only.
     pub external_labels: &'a BTreeMap<String, String>,
     pub external_url: &'a str,
+    /// How far before the tick expressions are evaluated and what comes of them is written.
+    pub query_offset: Duration,
+    /// The step of subqueries that name none: the default interval of groups.
+    pub subquery_step: Duration,
     /// The [`Outcome::recorded`] of the group's evaluation before; empty where there was none.
     pub recorded: &'a [Vec<Labels>],
     /// Whether an alert that its expression does not show is to be kept as it is all the same: it was restored, and
@@ -140,7 +157,10 @@ impl Change {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{at}: {rule}: {message}")]
 pub struct RuleError {
+    /// The part of the expression that has no value, or else the rule.
     pub at: Position,
+    /// [`Rule::at`].
+    pub rule_at: Position,
     pub rule: String,
     pub message: String,
 }
@@ -165,16 +185,32 @@ pub fn shipped() -> Vec<Group> {
     groups
 }
 
+/// Whether a group is of the shipped file that the configuration calls so: `redis` is `rules/redis.yml`.
+pub fn is_shipped_as(group: &Group, name: &str) -> bool {
+    group.file.strip_prefix("shipped:").and_then(|file| file.strip_suffix(".yml")) == Some(name)
+}
+
 /// The names of every rule in these groups.
 pub fn names(groups: &[Group]) -> Vec<&str> {
     groups.iter().flat_map(|group| &group.rules).map(|rule| rule.name.as_str()).collect()
 }
 
-/// How far back the rules look, and the lookback at least: what the store must keep, and a tick more.
-pub fn reach(groups: &[Group]) -> Duration {
-    let reach = |rule: &Rule| rule.basis.window.max(Duration::from_millis(rule.expr.reach().unsigned_abs()));
-    let all = groups.iter().flat_map(|group| &group.rules).map(reach);
-    all.fold(Duration::from_millis(promql::LOOKBACK.unsigned_abs()), Duration::max)
+/// What the rules select, and how far back: their own selectors and, where alerts are held, what their recorded series
+/// rest on in the end.
+pub fn selections(groups: &[Group]) -> Vec<(Vec<Matcher>, Duration)> {
+    let of_group = |group: &Group| {
+        let offset = group.query_offset.unwrap_or_default();
+        let all = group.rules.iter().flat_map(|rule| selections_of(rule, group.hold));
+        all.map(|(matchers, window)| (matchers, window + offset)).collect::<Vec<_>>()
+    };
+    groups.iter().flat_map(of_group).collect()
+}
+
+fn selections_of(rule: &Rule, hold: bool) -> Vec<(Vec<Matcher>, Duration)> {
+    let own = rule.expr.reads().into_iter().map(|read| (read.selector.matchers.clone(), read.reach));
+    let own = own.map(|(matchers, reach)| (matchers, Duration::from_millis(reach.unsigned_abs())));
+    let basis = rule.basis.selectors.iter().filter(|_| hold);
+    own.chain(basis.map(|matchers| (matchers.clone(), rule.basis.window))).collect()
 }
 
 /// One rule's turn at a tick.
@@ -183,7 +219,10 @@ struct Turn<'a> {
     rule: &'a Rule,
     current: &'a dyn Select,
     held: &'a dyn Select,
+    /// The tick: alerts begin, fire and end at it.
     at: Timestamp,
+    /// When expressions are evaluated, and what they write is written: the tick, or a query offset before it.
+    data_at: Timestamp,
     context: &'a Context<'a>,
 }
 
@@ -199,16 +238,23 @@ pub fn evaluate(
     context: &Context,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let sees_own = reads::sees_own(group);
-    let (mut current, mut held) = (Overlay::over(current, at), Overlay::over(held, at));
+    let alerts = alerts_of(group, active);
+    let data_at = at - millis(context.query_offset);
+    let (mut current, mut held) = (Overlay::over(current, data_at), Overlay::over(held, data_at));
+    let mut written_by_alerts = BTreeSet::new();
     for (index, rule) in group.rules.iter().enumerate() {
-        let turn = Turn { group, rule, current: &current, held: &held, at, context };
+        let turn = Turn { group, rule, current: &current, held: &held, at, data_at, context };
         let recorded = context.recorded.get(index).map_or(&[][..], Vec::as_slice);
-        let written = match &rule.kind {
-            RuleKind::Alerting(alerting) => turn.alert(alerting, active, &mut outcome),
+        let before = alerts.get(&*rule.id).map_or(&[][..], Vec::as_slice);
+        let mut written = match &rule.kind {
+            RuleKind::Alerting(alerting) => turn.alert(alerting, before, &mut outcome),
             RuleKind::Recording { labels } => turn.record(labels, recorded, &mut outcome),
         };
-        if sees_own {
+        // Of two rules whose alerts have the same labels, the first one's series count.
+        if matches!(rule.kind, RuleKind::Alerting(_)) {
+            written.now.retain(|sample| written_by_alerts.insert(sample.labels.clone()));
+        }
+        if group.sees_own {
             current.replace(&written);
             held.replace(&written);
         }
@@ -217,29 +263,47 @@ pub fn evaluate(
     outcome
 }
 
+/// The active alerts of the group, by rule.
+fn alerts_of<'a>(group: &Group, active: &'a BTreeMap<AlertId, Alert>) -> HashMap<&'a str, Vec<&'a Alert>> {
+    let first =
+        AlertId { file: group.file.clone(), group: group.name.clone(), rule: String::new(), labels: Labels::default() };
+    let same = |id: &AlertId| (&id.file, &id.group) == (&first.file, &first.group);
+    let mut alerts: HashMap<&str, Vec<&Alert>> = HashMap::new();
+    for (id, alert) in active.range(&first..).take_while(|(id, _)| same(id)) {
+        alerts.entry(&id.rule).or_default().push(alert);
+    }
+    alerts
+}
+
 impl Turn<'_> {
     /// The expression's value as a vector; a scalar is one sample without labels, as in Prometheus.
     fn vector(&self, data: &dyn Select) -> Result<Vec<Sample>, RuleError> {
-        match promql::evaluate(&self.rule.expr, data, self.at, &Settings::default()) {
+        let subquery_step = millis(self.context.subquery_step).max(1);
+        let settings = Settings { subquery_step, work: WORK, ..Settings::default() };
+        match promql::evaluate(&self.rule.expr, data, self.data_at, &settings) {
             Ok(Value::Vector(samples)) => Ok(samples),
             Ok(Value::Scalar(value)) => Ok(vec![Sample { labels: Labels::default(), value }]),
             Ok(Value::String(_) | Value::Matrix(_)) => {
-                Err(self.error("the expression is a string or a range, not a vector or a number".to_owned()))
+                Err(self.error("rule result is not a vector or scalar".to_owned()))
             }
-            Err(error) => Err(self.error(error.message)),
+            Err(error) => {
+                let at = self.rule.written.position_of(error.span.start);
+                Err(RuleError { at, ..self.error(error.message) })
+            }
         }
     }
 
     /// Refuses more than the group's limit.
     fn within_limit(&self, count: usize, what: &str) -> Result<(), RuleError> {
         match self.group.limit.filter(|limit| count > *limit) {
-            Some(limit) => Err(self.error(format!("{count} {what}, and its group's `limit` is {limit}"))),
+            Some(limit) => Err(self.error(format!("exceeded limit of {limit} with {count} {what}"))),
             None => Ok(()),
         }
     }
 
     fn error(&self, message: String) -> RuleError {
-        RuleError { at: self.rule.at.clone(), rule: self.rule.name.clone(), message }
+        let at = self.rule.at.clone();
+        RuleError { rule_at: at.clone(), at, rule: self.rule.name.clone(), message }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::matcher::Matcher;
 use crate::promql::{Point, Select};
-use crate::sample::{Labels, Sample, Timestamp};
+use crate::sample::{Labels, Sample, Timestamp, stale_marker};
 
 pub struct Overlay<'a> {
     base: &'a dyn Select,
@@ -27,7 +27,7 @@ impl<'a> Overlay<'a> {
         Overlay { base, at, hidden: BTreeSet::new(), added: Vec::new() }
     }
 
-    /// From here on one rule's series are as it has written them.
+    /// From here on one rule's series are as it has written them. What an earlier rule wrote counts before it.
     pub fn replace(&mut self, written: &Written) {
         self.hidden.extend(written.before.iter().chain(written.now.iter().map(|sample| &sample.labels)).cloned());
         self.added.extend(written.now.iter().cloned());
@@ -43,12 +43,13 @@ impl Select for Overlay<'_> {
         let mut samples = self.base.instant(matchers, at, lookback);
         if at >= self.at && !self.hidden.is_empty() {
             samples.retain(|sample| !self.hidden.contains(&sample.labels));
-            samples.extend(self.matching(matchers).cloned());
+            samples.extend(self.matching(matchers).filter(|_| at - lookback < self.at).cloned());
         }
         samples
     }
 
-    /// What is written at this tick follows what the series had before, whoever wrote that.
+    /// What is written at this tick follows what the series had before, whoever wrote that; a series that ends with
+    /// this tick ends with a stale marker.
     fn range(
         &self,
         matchers: &[Matcher],
@@ -56,20 +57,21 @@ impl Select for Overlay<'_> {
         until: Timestamp,
         visit: &mut dyn FnMut(&Labels, &[Point]),
     ) {
-        if !(after < self.at && self.at <= until) || self.added.is_empty() {
+        if !(after < self.at && self.at <= until) || self.hidden.is_empty() {
             return self.base.range(matchers, after, until, visit);
         }
         let mut added: BTreeMap<&Labels, f64> =
             self.matching(matchers).map(|sample| (&sample.labels, sample.value)).collect();
         let mut joined: Vec<Point> = Vec::new();
-        self.base.range(matchers, after, until, &mut |labels, points| match added.remove(labels) {
-            Some(value) => {
-                joined.clear();
-                joined.extend_from_slice(points);
-                joined.push(Point { at: self.at, value });
-                visit(labels, &joined);
+        self.base.range(matchers, after, until, &mut |labels, points| {
+            if !self.hidden.contains(labels) {
+                return visit(labels, points);
             }
-            None => visit(labels, points),
+            joined.clear();
+            joined.extend(points.iter().filter(|point| point.at < self.at));
+            let value = added.remove(labels).unwrap_or_else(stale_marker);
+            joined.push(Point { at: self.at, value });
+            visit(labels, &joined);
         });
         for (labels, value) in added {
             visit(labels, &[Point { at: self.at, value }]);

@@ -11,6 +11,8 @@ pub struct Reader {
     pub problems: Vec<Problem>,
     /// The refusal of an unknown key, where there is a better one than the nearest known key: (what, key).
     pub unsupported: Option<fn(&str, &str) -> Option<String>>,
+    /// Whether keys that are not known are passed over.
+    pub lenient: bool,
 }
 
 impl Reader {
@@ -25,7 +27,7 @@ impl Reader {
         if !matches!(node.value, Value::Mapping(_)) {
             self.refuse(node, format!("{what} is a mapping with {}, not {}", known.join(", "), node.describe()));
         }
-        for (key, _) in node.entries() {
+        for (key, _) in node.entries().iter().filter(|_| !self.lenient) {
             if !known.contains(&key.text.as_str()) {
                 let better = self.unsupported.and_then(|refusal| refusal(what, &key.text));
                 let message = better.unwrap_or_else(|| tree::unknown_key(&key.text, known));
@@ -52,7 +54,11 @@ impl Reader {
     pub fn duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
         let found = node.get(key).filter(|found| found.value != Value::Null)?;
         let text = self.scalar(found)?;
-        duration::parse(&text).map_err(|message| self.refuse(found, format!("`{key}`: {message}"))).ok()
+        let parsed = duration::parse(&text).and_then(|parsed| match i64::try_from(parsed.as_nanos()) {
+            Ok(_) => Ok(parsed),
+            Err(_) => Err(format!("\"{text}\" is longer than 292 years")),
+        });
+        parsed.map_err(|message| self.refuse(found, format!("`{key}`: {message}"))).ok()
     }
 
     /// A scalar's text; `null` is empty, as Prometheus reads it.

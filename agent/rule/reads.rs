@@ -27,12 +27,12 @@ pub fn reads_target(group: &Group, target: &Labels) -> bool {
     group.rules.iter().any(|rule| reads(rule, target))
 }
 
-/// Whether a rule could see what the group writes itself: `ALERTS`, `ALERTS_FOR_STATE`, or what its rules record.
-pub fn sees_own(group: &Group) -> bool {
-    let recorded = group.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Recording { .. }));
+/// Whether one of a group's rules could see what the group writes itself: `ALERTS`, `ALERTS_FOR_STATE`, or what its rules record.
+pub fn sees_own(rules: &[Rule]) -> bool {
+    let recorded = rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Recording { .. }));
     let own: Vec<&str> = recorded.map(|rule| rule.name.as_str()).chain(["ALERTS", "ALERTS_FOR_STATE"]).collect();
     let could_see = |matchers: &[Matcher]| own.iter().any(|name| could_name(matchers, name));
-    group.rules.iter().any(|rule| rule.expr.reads().iter().any(|read| could_see(&read.selector.matchers)))
+    rules.iter().any(|rule| rule.expr.reads().iter().any(|read| could_see(&read.selector.matchers)))
 }
 
 fn reads(rule: &Rule, target: &Labels) -> bool {
@@ -129,9 +129,9 @@ mod tests {
         for (expr, sees) in
             [("ALERTS", true), (r#"{alertstate="firing"}"#, true), (r#"{__name__=~"ALERTS.*"}"#, true), ("up", false)]
         {
-            assert_eq!(sees_own(&group(expr)), sees, "{expr}");
+            assert_eq!(group(expr).sees_own, sees, "{expr}");
         }
         let text = "groups: [{name: g, rules: [{record: 'a:b', expr: c}, {alert: A, expr: 'a:b == 0'}]}]";
-        assert!(sees_own(&file::load("a.yml", text, true).unwrap()[0]));
+        assert!(file::load("a.yml", text, true).unwrap()[0].sees_own);
     }
 }

@@ -1,6 +1,6 @@
 //! One recording rule at one tick: the series that it writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::overlay::Written;
 use super::{Outcome, RuleError, Turn};
@@ -32,8 +32,8 @@ impl Turn<'_> {
             let own = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             sample.labels = sample.labels.with_all([(METRIC_NAME, self.rule.name.as_str())].into_iter().chain(own));
             if !seen.insert(sample.labels.clone()) {
-                let message = "two of its series have the same labels after its own are applied: tell them apart, \
-                               or aggregate in the expression";
+                let message = "vector contains metrics with the same labelset after applying rule labels: tell its \
+                               series apart, or aggregate in the expression";
                 return Err(self.error(message.to_owned()));
             }
         }
@@ -41,14 +41,22 @@ impl Turn<'_> {
         Ok(samples)
     }
 
-    /// Without the series that an earlier rule of the group recorded at this tick: that one counts, as in Prometheus.
+    /// Without the series that an earlier rule of the group recorded at this tick: that one counts, as in Prometheus,
+    /// which complains only where the values differ.
     fn alone(&self, mut samples: Vec<Sample>, outcome: &mut Outcome) -> Vec<Sample> {
         let taken: BTreeSet<&Labels> = outcome.recorded.iter().flatten().collect();
-        let all = samples.len();
-        samples.retain(|sample| !taken.contains(&sample.labels));
-        if samples.len() < all {
-            let count = all - samples.len();
-            let message = format!("{count} of its series are recorded by an earlier rule of the group already");
+        let written: BTreeMap<&Labels, u64> =
+            outcome.samples.iter().map(|sample| (&sample.labels, sample.value.to_bits())).collect();
+        let mut differ = 0;
+        samples.retain(|sample| {
+            let alone = !taken.contains(&sample.labels);
+            differ += usize::from(!alone && written.get(&sample.labels) != Some(&sample.value.to_bits()));
+            alone
+        });
+        if differ > 0 {
+            let message = format!(
+                "{differ} of its series are recorded by an earlier rule of the group already, with other values"
+            );
             outcome.errors.push(self.error(message));
         }
         samples

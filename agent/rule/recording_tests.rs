@@ -61,6 +61,8 @@ impl World {
         let context = Context {
             external_labels: &BTreeMap::new(),
             external_url: "",
+            query_offset: self.groups[index].query_offset.unwrap_or_default(),
+            subquery_step: std::time::Duration::from_secs(60),
             recorded: &self.recorded[index],
             keep: &|_, _| false,
             removed: &BTreeSet::new(),
@@ -166,8 +168,12 @@ groups:
     );
     world.tick(Some(&[("x", 1.0), ("y", 2.0)]));
     assert_eq!(world.errors.len(), 3, "{:?}", world.errors);
-    assert!(world.errors[0].contains("two of its series have the same labels"), "{:?}", world.errors);
-    assert!(world.errors[2].ends_with("a:e: 2 series, and its group's `limit` is 1"), "{:?}", world.errors);
+    assert!(
+        world.errors[0].contains("vector contains metrics with the same labelset after applying rule labels"),
+        "{:?}",
+        world.errors
+    );
+    assert!(world.errors[2].ends_with("a:e: exceeded limit of 1 with 2 series"), "{:?}", world.errors);
     assert_eq!(world.query(r#"{__name__=~"a:.*"}"#), [r#"a:d{service="app", target="app"} 1"#], "the others go on");
 }
 
@@ -180,6 +186,8 @@ fn of_two_rules_that_record_one_series_the_first_counts() {
     let expected = [r#"a:b{service="app", target="app"} 1"#, r#"a:b{of="y", service="app", target="app"} 2"#];
     assert_eq!(world.query("a:b"), expected);
     assert!(world.errors.len() == 1 && world.errors[0].contains("by an earlier rule"), "{:?}", world.errors);
+    world.tick(Some(&[("x", 2.0), ("y", 2.0)]));
+    assert_eq!(world.errors, Vec::<String>::new(), "equal values do not contradict each other");
 }
 
 #[test]
@@ -312,15 +320,24 @@ fn a_series_that_a_complete_look_no_longer_shows_is_gone_not_unknown() {
 }
 
 #[test]
-fn the_store_must_keep_what_the_longest_window_reads() {
-    let reach = |expr: &str| {
-        let text = format!("groups: [{{name: g, rules: [{{alert: A, expr: '{expr}'}}]}}]");
-        reach(&file::load("a.yml", &text, true).unwrap()).as_secs()
+fn the_store_must_keep_of_each_series_what_reads_it() {
+    let kept = |rules: &str, hold: bool| {
+        let mut groups = file::load("a.yml", &format!("groups: [{{name: g, rules: [{rules}]}}]"), hold).unwrap();
+        link(&mut groups);
+        ["x", "y", "a:b"].map(|name| {
+            let named = |matchers: &[Matcher]| matchers.iter().any(|matcher| &*matcher.value == name);
+            let all = selections(&groups).into_iter().filter(|(matchers, _)| named(matchers));
+            all.map(|(_, window)| window.as_secs()).max()
+        })
     };
-    assert_eq!(
-        [reach("up"), reach("time()"), reach("rate(x[1m])"), reach("rate(x[15m] offset 1m)")],
-        [300, 300, 300, 960]
-    );
+    assert_eq!(kept("{alert: A, expr: time() > bool 5}", true), [None; 3]);
+    assert_eq!(kept("{alert: A, expr: x}", true), [Some(300), None, None]);
+    let two = "{alert: A, expr: 'rate(x[15m] offset 1m) > y'}";
+    assert_eq!(kept(two, false), [Some(960), Some(300), None]);
+    assert_eq!(kept(two, true), [Some(960), Some(960), None], "whether it was there before the window is looked at");
+    let recorded = "{record: 'a:b', expr: 'rate(x[10m])'}, {alert: A, expr: 'max_over_time(a:b[1h]) > 0'}";
+    assert_eq!(kept(recorded, false), [Some(600), None, Some(3_600)]);
+    assert_eq!(kept(recorded, true), [Some(4_200), None, Some(3_600)]);
 }
 
 #[test]
@@ -342,4 +359,44 @@ groups:
     let quarter = Duration::from_secs(900);
     assert_eq!(basis(0), (vec![raw.clone(), r#"__name__=~"l2:.*""#.to_owned()], quarter, true));
     assert_eq!(basis(1), (vec![raw, r#"__name__="other""#.to_owned()], quarter, true));
+}
+
+#[test]
+fn alerts_that_end_or_change_their_state_at_a_tick_are_ended_in_the_windows_of_later_rules() {
+    let mut world = World::new(
+        r#"
+groups:
+- name: g
+  rules:
+  - {alert: A, expr: 'x == 1', for: 1s}
+  - {record: "n:now", expr: 'count by (alertstate) (ALERTS{alertname="A"})'}
+  - {record: "n:window", expr: 'count by (alertstate) (last_over_time(ALERTS{alertname="A"}[1m]))'}
+  - {record: "n:at", expr: 'count by (alertstate) (count_over_time(ALERTS{alertname="A"}[1s]))'}
+"#,
+    );
+    let states = |world: &World, name: &str| world.query(&format!("{name}{{alertstate!=\"\"}}"));
+    world.tick(Some(&[("x", 1.0)]));
+    assert_eq!(states(&world, "n:now"), [r#"n:now{alertstate="pending"} 1"#]);
+    world.tick(Some(&[("x", 1.0)]));
+    assert_eq!(states(&world, "n:now"), [r#"n:now{alertstate="firing"} 1"#]);
+    assert_eq!(states(&world, "n:at"), [r#"n:at{alertstate="firing"} 1"#], "pending has ended at this tick");
+    world.tick(Some(&[("x", 0.0)]));
+    assert_eq!(states(&world, "n:now"), Vec::<String>::new());
+    assert_eq!(states(&world, "n:at"), Vec::<String>::new(), "a stale marker is no sample");
+    assert_eq!(states(&world, "n:window").len(), 2, "the window shows what was");
+}
+
+#[test]
+fn a_group_with_a_query_offset_sees_and_writes_what_was_then() {
+    let mut world = World::new(
+        r#"
+groups:
+- {name: g, query_offset: 5s, rules: [{record: "a:t", expr: 'timestamp(x)'}, {record: "a:time", expr: 'time()'}]}
+"#,
+    );
+    world.tick(Some(&[("x", 1.0)]));
+    world.tick(Some(&[("x", 2.0)]));
+    let outcome = world.evaluate(0);
+    let time = outcome.samples.iter().find(|sample| sample.labels.get(METRIC_NAME) == "a:time").expect("recorded");
+    assert_eq!(time.value, (world.at - 5_000) as f64 / 1000.0);
 }

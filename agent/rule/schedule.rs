@@ -26,7 +26,8 @@ mod tests {
 
     fn group(name: &str, interval: Option<u64>) -> Group {
         let interval = interval.map(Duration::from_secs);
-        Group { file: "a.yml".to_owned(), name: name.to_owned(), interval, limit: None, hold: false, rules: Vec::new() }
+        let (file, name) = ("a.yml".to_owned(), name.to_owned());
+        Group { file, name, interval, query_offset: None, limit: None, hold: false, sees_own: false, rules: Vec::new() }
     }
 
     const FIVE: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alert::AlertState;
+use crate::config::load::SHIPPED_FILES;
 use crate::matcher::Matcher;
 use crate::sample::METRIC_NAME;
 
@@ -78,6 +79,8 @@ impl World {
         let context = Context {
             external_labels: &external,
             external_url: "",
+            query_offset: self.group.query_offset.unwrap_or_default(),
+            subquery_step: std::time::Duration::from_secs(60),
             recorded: &recorded,
             keep: &self.keep,
             removed: &self.removed,
@@ -196,6 +199,16 @@ fn an_error_of_evaluation_resolves_nothing() {
 }
 
 #[test]
+fn an_error_of_evaluation_names_the_place_inside_of_the_expression() {
+    let text = "groups:\n- name: g\n  rules:\n  - alert: Many\n    expr: |\n      up\n        > (a / on () b)\n";
+    let group = file::load("a.yml", text, false).unwrap_or_else(|problems| panic!("{problems:?}")).remove(0);
+    let mut world = World { group, ..World::new(false, "") };
+    let two = |name| [series(name, &[("x", "1")], 1.0), series(name, &[("x", "2")], 1.0)];
+    let outcome = world.tick(&Fixed([two("a"), two("b"), two("up")].concat()), &Broken);
+    assert!(outcome.errors[0].to_string().starts_with("a.yml:7:12: Many: "), "{}", outcome.errors[0]);
+}
+
+#[test]
 fn a_firing_alert_whose_inputs_are_stale_is_held() {
     let mut world = World::new(true, "{alert: Down, expr: up == 0, keep_firing_for: 5s}");
     world.tick(&down(&["db"]), &Broken);
@@ -208,6 +221,101 @@ fn a_firing_alert_whose_inputs_are_stale_is_held() {
     // Gone in both views: it recovered, and keep_firing_for runs from here.
     assert!(world.tick(&down(&[]), &down(&[])).events.is_empty());
     assert_eq!(world.tick(&down(&[]), &down(&[])).events.len(), 1);
+}
+
+#[test]
+fn a_blind_alert_names_the_inputs_that_are_unknown() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0 and on () ready == 0}");
+    let ready = |targets: &[&str]| {
+        let up = down(targets).0;
+        Fixed(up.into_iter().chain([series("ready", &[("target", "gate")], 0.0)]).collect())
+    };
+    world.tick(&ready(&["db"]), &Broken);
+    world.tick(&ready(&[]), &ready(&["db"]));
+    assert_eq!(world.only().unknown_inputs, ["up of db"], "the other input is known");
+    assert_eq!(
+        world.only().blindness().unwrap(),
+        "its inputs have been unknown since 1970-01-01T00:00:10.000Z, whether it is over cannot be seen: up of db"
+    );
+    world.tick(&ready(&["db"]), &Broken);
+    assert_eq!((world.only().blindness(), world.only().unknown_inputs.len()), (None, 0));
+    // Gone for good is gone, with its reason.
+    let outcome = world.tick(&ready(&[]), &ready(&[]));
+    assert!(matches!(outcome.events.as_slice(), [Event::Resolved { reason: Resolution::Recovered, .. }]));
+}
+
+#[test]
+fn an_alert_that_was_restored_says_what_was_not_seen_yet() {
+    let mut world = World::new(true, "{alert: Down, expr: 'up{job=\"a\"} == 0'}");
+    world.tick(&Fixed(vec![series("up", &[("target", "db"), ("job", "a")], 0.0)]), &Broken);
+    world.keep = everything;
+    world.tick(&down(&[]), &down(&[]));
+    assert_eq!(world.only().unknown_inputs, [r#"up{job="a"} (not seen yet)"#]);
+}
+
+#[test]
+fn a_pending_alert_that_is_blind_neither_fires_nor_goes() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0, for: 10s}");
+    world.tick(&down(&["db"]), &Broken);
+    for _ in 0..10 {
+        assert!(world.tick(&down(&[]), &down(&["db"])).events.is_empty());
+        assert_eq!((world.only().state, world.only().held_since), (AlertState::Pending, Some(10_000)));
+    }
+    assert!(world.tick(&down(&["db"]), &Broken).events.is_empty(), "the blind time does not count");
+    assert_eq!(world.tick(&down(&["db"]), &Broken).events.len(), 1);
+}
+
+#[test]
+fn a_blind_alert_of_a_removed_target_resolves_with_that_reason() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0}");
+    world.tick(&down(&["db"]), &Broken);
+    world.tick(&down(&[]), &down(&["db"]));
+    assert!(world.only().held_since.is_some());
+    let removed = BTreeSet::from(["db".to_owned()]);
+    let outcome = resolve_removed(&[world.group.clone()], &removed, &BTreeSet::new(), &world.active, world.at);
+    assert!(matches!(outcome.events.as_slice(), [Event::Resolved { reason: Resolution::TargetRemoved, .. }]));
+}
+
+#[test]
+fn time_in_which_an_alert_was_blind_does_not_count_towards_keep_firing_for() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0, keep_firing_for: 10s}");
+    world.tick(&down(&["db"]), &Broken);
+    world.tick(&down(&[]), &down(&[]));
+    assert!(world.only().keep_firing_since.is_some());
+    // Another outage of what it reads: whether it was over cannot be known any more.
+    for _ in 0..10 {
+        assert!(world.tick(&down(&[]), &down(&["db"])).events.is_empty());
+    }
+    assert_eq!(world.only().keep_firing_since, None);
+    for _ in 0..2 {
+        assert!(world.tick(&down(&[]), &down(&[])).events.is_empty(), "it is kept for 10 s from here");
+    }
+    assert_eq!(world.tick(&down(&[]), &down(&[])).events.len(), 1);
+}
+
+#[test]
+fn of_several_selectors_one_that_is_unknown_holds_the_alert_and_the_others_may_move() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0 and on () ready == 0}");
+    let ready = |value, targets: &[&str]| {
+        let up = down(targets).0;
+        Fixed(up.into_iter().chain([series("ready", &[("target", "gate")], value)]).collect())
+    };
+    world.tick(&ready(0.0, &["db"]), &Broken);
+    // `up` is unknown and `ready` known: held while the known part says so.
+    assert!(world.tick(&ready(0.0, &[]), &ready(0.0, &["db"])).events.is_empty());
+    assert_eq!(world.only().unknown_inputs, ["up of db"]);
+    // Whatever `up` is now, the known part ends it.
+    let outcome = world.tick(&ready(1.0, &[]), &ready(1.0, &["db"]));
+    assert!(matches!(outcome.events.as_slice(), [Event::Resolved { reason: Resolution::Recovered, .. }]));
+}
+
+#[test]
+fn many_unknown_inputs_are_counted() {
+    let mut world = World::new(true, "{alert: Down, expr: count(up == 0)}");
+    let all = down(&["a", "b", "c", "d", "e", "f", "g"]);
+    world.tick(&all, &Broken);
+    world.tick(&down(&[]), &all);
+    assert_eq!(world.only().unknown_inputs, ["up of a", "up of b", "up of c", "up of d", "up of e", "and 2 more"]);
 }
 
 #[test]
@@ -282,13 +390,25 @@ fn what_is_still_seen_of_a_removed_target_begins_no_alert() {
 }
 
 #[test]
-fn more_alerts_than_the_limit_are_an_error_and_resolve_nothing() {
+fn more_alerts_than_the_limit_are_an_error_and_drop_them_all_as_in_prometheus() {
     let mut world = World::new(false, "{alert: Down, expr: up == 0}");
     world.group.limit = Some(2);
     world.tick(&down(&["a", "b"]), &Broken);
     let outcome = world.tick(&down(&["b", "c", "d"]), &Broken);
-    assert!(outcome.errors[0].to_string().ends_with("Down: 3 alerts, and its group's `limit` is 2"));
-    assert!(outcome.changes.is_empty() && outcome.events.is_empty());
+    assert!(outcome.errors[0].to_string().ends_with("Down: exceeded limit of 2 with 3 alerts"));
+    let over = |event: &Event| matches!(event, Event::Resolved { reason: Resolution::LimitExceeded, .. });
+    assert!(outcome.events.len() == 2 && outcome.events.iter().all(over), "{outcome:?}");
+    assert_eq!((world.active.len(), outcome.samples.len()), (0, 0));
+    assert_eq!(world.tick(&down(&["b"]), &Broken).events.len(), 1, "within the limit it fires anew");
+}
+
+#[test]
+fn more_alerts_than_the_limit_change_nothing_where_alerts_are_held() {
+    let mut world = World::new(true, "{alert: Down, expr: up == 0}");
+    world.group.limit = Some(2);
+    world.tick(&down(&["a", "b"]), &Broken);
+    let outcome = world.tick(&down(&["a", "b", "c"]), &Broken);
+    assert!(outcome.events.is_empty() && outcome.errors.len() == 1);
     assert_eq!((world.active.len(), outcome.samples.len()), (2, 4));
 }
 
@@ -315,6 +435,9 @@ fn every_shipped_rule_loads_and_says_what_it_must() {
         }
     }
     assert!(groups.iter().all(|group| group.hold));
+    for group in &groups {
+        assert_eq!(SHIPPED_FILES.iter().filter(|name| is_shipped_as(group, name)).count(), 1, "{}", group.file);
+    }
 }
 
 fn says_what_it_must(rule: &Rule, alerting: &AlertingRule) {

@@ -245,6 +245,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<Alert> {
         starts_at: row.get("starts_at")?,
         keep_firing_since: row.get("keep_firing_since")?,
         held_since: row.get("held_since")?,
+        unknown_inputs: Vec::new(),
     })
 }
 

@@ -19,6 +19,7 @@ pub fn alert(service: &str, starts_at: Timestamp) -> Alert {
         starts_at: Some(starts_at),
         keep_firing_since: None,
         held_since: None,
+        unknown_inputs: Vec::new(),
     }
 }
 

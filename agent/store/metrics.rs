@@ -20,6 +20,7 @@ struct Why {
 pub struct Metrics {
     series: Gauge,
     samples: Gauge,
+    sample_bytes: Gauge,
     symbols: Gauge,
     refused: Family<Why, Counter<u64, AtomicU64>>,
     dropped: Family<Why, Counter<u64, AtomicU64>>,
@@ -29,6 +30,8 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("watchkeeper_store_series", "Series held in memory", self.series.clone());
         registry.register("watchkeeper_store_samples", "Samples held in memory", self.samples.clone());
+        let help = "Memory that the values of the samples take";
+        registry.register("watchkeeper_store_sample_bytes", help, self.sample_bytes.clone());
         registry.register("watchkeeper_store_symbols", "Distinct label strings held in memory", self.symbols.clone());
         let refused = "Series refused, by reason: each time that one was reported";
         registry.register("watchkeeper_store_series_refused", refused, self.refused.clone());
@@ -38,7 +41,12 @@ impl Metrics {
 
     /// Shows these counts.
     pub fn set(&self, counts: &Counts) {
-        let gauges = [(&self.series, counts.series), (&self.samples, counts.samples), (&self.symbols, counts.symbols)];
+        let gauges = [
+            (&self.series, counts.series),
+            (&self.samples, counts.samples),
+            (&self.sample_bytes, counts.sample_bytes),
+            (&self.symbols, counts.symbols),
+        ];
         for (gauge, count) in gauges {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -10,10 +10,13 @@
 //! Pure: time is an argument, and whoever shares the store locks it.
 
 mod metrics;
+mod reading;
+mod selections;
 mod series;
 mod slab;
 mod source;
 mod symbols;
+mod values;
 mod view;
 
 #[cfg(test)]
@@ -21,18 +24,22 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use metrics::Metrics;
+pub use reading::{Moment, Reading};
+pub use selections::Selection;
+pub(crate) use source::MAX_ROWS;
 pub use view::View;
 
 use crate::clock::millis;
 use crate::promql::LOOKBACK;
 use crate::sample::{Labels, Timestamp};
+use selections::Selections;
 use series::Series;
 use slab::{Key, Slab};
 use source::Source;
@@ -51,7 +58,8 @@ pub struct SeriesId(Key);
 pub struct StoreLimits {
     /// Series of all sources together.
     pub series: usize,
-    /// How far back rows are kept: as far as anything that reads the store looks back.
+    /// How far back every series is kept. What a [`Selection`] selects is kept as far back as it looks, if that is
+    /// longer.
     pub window: Duration,
 }
 
@@ -78,8 +86,10 @@ pub enum Refused {
 pub struct Counts {
     pub sources: usize,
     pub series: usize,
-    /// Values held, gaps included (8 bytes each).
+    /// Values held, gaps included.
     pub samples: usize,
+    /// What these values take.
+    pub sample_bytes: usize,
     /// Distinct label strings.
     pub symbols: usize,
     pub refused: RefusedCounts,
@@ -115,6 +125,8 @@ pub struct Store {
     by_labels: HashMap<Labels, SeriesId>,
     /// The series of each metric name ("" for those without).
     names: BTreeMap<Arc<str>, Vec<SeriesId>>,
+    selections: Selections,
+    next: Option<NextSelections>,
     /// Removed sources whose samples are still in the window, in order of removal.
     ended: VecDeque<(Timestamp, SourceId)>,
     refused: RefusedCounts,
@@ -130,6 +142,8 @@ impl Store {
             symbols: Symbols::default(),
             by_labels: HashMap::new(),
             names: BTreeMap::new(),
+            selections: Selections::default(),
+            next: None,
             ended: VecDeque::new(),
             refused: RefusedCounts::default(),
             dropped: DroppedCounts::default(),
@@ -165,31 +179,80 @@ impl Store {
 
     /// Appends one report and returns how many of its values were written. `complete` says that what is not in it is
     /// gone; where the look failed it is unknown. A report that is not newer than the last one is dropped and counted.
-    /// What is older than the window, counted from `at`, is forgotten. While looks fail, the window before the last
-    /// complete report stays, so that what is unknown can be held with its past.
+    /// What a series' window, counted from `at`, has left behind is forgotten. While looks fail, the window before the
+    /// last complete report stays, so that what is unknown can be held with its past.
     pub fn append(&mut self, source: SourceId, at: Timestamp, complete: bool, row: &[(SeriesId, f64)]) -> usize {
-        let (oldest, window) = (self.oldest(at), millis(self.limits.window));
         let Some(stream) = self.sources.get_mut(source.0).filter(|stream| stream.accepts(at)) else {
             self.dropped.out_of_order += row.len() as u64;
             return 0;
         };
-        let number = stream.push(at, complete, window);
-        let base = stream.base();
+        let number = stream.push(at, complete);
+        let (mut bases, oldest) = (Bases::default(), at.saturating_sub(stream.window));
         let all = stream.series.len();
-        let written = row.iter().filter(|(id, value)| self.write(source, *id, number, base, *value)).count();
+        let written = row.iter().filter(|(id, value)| self.write(source, *id, number, &mut bases, *value)).count();
         if written < all {
-            self.forget(source, |series, stream| series.end() <= base && has_ended(series, stream));
+            self.forget(source, |series, stream| {
+                has_ended(series, stream) && series.end() <= bases.of(stream, series.window)
+            });
         }
         if !complete {
             self.shorten_outage(source, oldest);
         }
-        self.expire(oldest);
+        self.expire(at);
         written
     }
 
-    /// How far back rows are kept, from the next report of each source on.
-    pub fn set_window(&mut self, window: Duration) {
-        self.limits.window = window;
+    /// What rules select from now on. What each selects is remembered as series come and go, and kept for its window:
+    /// what more is kept than before fills from now on, what less is given back at once.
+    pub fn select(&mut self, selections: Vec<Selection>) {
+        self.begin_select(selections);
+        while self.go_on_selecting(usize::MAX) {}
+    }
+
+    /// As [`Store::select`], a little at a time, since many series take long: [`Store::go_on_selecting`] does the work,
+    /// and until it has ended the selections before hold.
+    pub fn begin_select(&mut self, selections: Vec<Selection>) {
+        let (waiting, windows) = (self.names.values().flatten().copied().collect(), Vec::new());
+        self.next = Some(NextSelections { selections: Selections::new(selections), waiting, windows });
+    }
+
+    /// Compares so many series more with the selections to come. False where none are to come any more.
+    pub fn go_on_selecting(&mut self, count: usize) -> bool {
+        let Some(next) = &mut self.next else { return false };
+        let (least, series) = (millis(self.limits.window), &self.series);
+        for id in next.waiting.drain(..count.min(next.waiting.len())) {
+            let Some(found) = series.get(id.0) else { continue };
+            let window = next.selections.add(id, &found.labels, name_of(series)).max(least);
+            next.windows.push((id.0, window));
+        }
+        if let Some(next) = self.next.take_if(|next| next.waiting.is_empty()) {
+            self.take_up(next);
+        }
+        self.next.is_some()
+    }
+
+    fn take_up(&mut self, next: NextSelections) {
+        self.selections = next.selections;
+        for (key, window) in next.windows {
+            if let Some(series) = self.series.get_mut(key) {
+                series.window = window;
+            }
+        }
+        let sources: Vec<Key> = self.sources.keys().collect();
+        sources.into_iter().for_each(|source| self.shorten(source));
+    }
+
+    /// Brings a source to the windows that its series have now.
+    fn shorten(&mut self, source: Key) {
+        let Some(stream) = self.sources.get_mut(source) else { return };
+        let windows = stream.series.iter().filter_map(|key| self.series.get(*key)).map(|series| series.window);
+        stream.window = windows.max().unwrap_or_default();
+        let mut bases = Bases::default();
+        for key in &stream.series {
+            if let Some(series) = self.series.get_mut(*key) {
+                series.forget(bases.of(stream, series.window));
+            }
+        }
     }
 
     /// How many series the source may have from now on. What it has more stays as long as it is reported.
@@ -206,7 +269,7 @@ impl Store {
         let ended = stream.newest().map_or(at, |newest| at.max(newest));
         stream.ended = Some(ended);
         self.ended.push_back((ended, source));
-        self.expire(self.oldest(at));
+        self.expire(at);
     }
 
     /// What Prometheus would show: a series that is not in its source's newest row is stale, and a value older than
@@ -231,20 +294,21 @@ impl Store {
         })
     }
 
+    /// The names of the metrics that have series.
+    pub fn metric_names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
     pub fn counts(&self) -> Counts {
         Counts {
             sources: self.sources.len(),
             series: self.series.len(),
             samples: self.series.values().map(Series::rows).sum(),
+            sample_bytes: self.series.values().map(Series::bytes).sum(),
             symbols: self.symbols.len(),
             refused: self.refused,
             dropped: self.dropped,
         }
-    }
-
-    /// The start of the window that ends at `at`.
-    fn oldest(&self, at: Timestamp) -> Timestamp {
-        at.saturating_sub(millis(self.limits.window))
     }
 
     fn owner(&self, labels: &Labels) -> Option<(SeriesId, SourceId)> {
@@ -295,9 +359,15 @@ impl Store {
     fn insert_series(&mut self, source: SourceId, labels: &Labels, floor: Timestamp) -> SeriesId {
         let labels = self.symbols.intern(labels);
         let first_row = self.sources.get(source.0).map_or(0, Source::next_row);
-        let id = SeriesId(self.series.insert(Series::new(labels.clone(), source.0, first_row)));
+        let id = SeriesId(self.series.insert(Series::new(labels.clone(), source.0, 0, first_row)));
+        let window = self.selections.add(id, &labels, name_of(&self.series)).max(millis(self.limits.window));
+        self.next.iter_mut().for_each(|next| next.waiting.push_back(id));
+        if let Some(series) = self.series.get_mut(id.0) {
+            series.window = window;
+        }
         if let Some(stream) = self.sources.get_mut(source.0) {
             stream.series.push(id.0);
+            stream.window = stream.window.max(window);
             stream.floor = stream.floor.max(floor);
         }
         self.index_name(&labels, id);
@@ -313,8 +383,9 @@ impl Store {
         self.names.entry(name).or_default().push(id);
     }
 
-    fn write(&mut self, source: SourceId, id: SeriesId, row: u64, base: u64, value: f64) -> bool {
-        let Some(series) = self.series.get_mut(id.0).filter(|series| series.source == source.0) else {
+    fn write(&mut self, source: SourceId, id: SeriesId, row: u64, bases: &mut Bases, value: f64) -> bool {
+        let found = self.series.get_mut(id.0).filter(|series| series.source == source.0);
+        let (Some(series), Some(stream)) = (found, self.sources.get(source.0)) else {
             self.dropped.unknown_series += 1;
             return false;
         };
@@ -322,12 +393,12 @@ impl Store {
             self.dropped.duplicate += 1;
             return false;
         }
-        series.push(row, base, value);
+        series.push(row, bases.of(stream, series.window), value);
         true
     }
 
     /// Removes the series of a source that `gone` picks.
-    fn forget(&mut self, source: SourceId, gone: impl Fn(&Series, &Source) -> bool) {
+    fn forget(&mut self, source: SourceId, mut gone: impl FnMut(&Series, &Source) -> bool) {
         let Some(stream) = self.sources.get(source.0) else { return };
         let picked = |key: &&Key| self.series.get(**key).is_some_and(|series| gone(series, stream));
         let keys: Vec<Key> = stream.series.iter().filter(picked).copied().collect();
@@ -356,11 +427,16 @@ impl Store {
         }
     }
 
-    /// Forgets removed sources that ended before `oldest`.
-    fn expire(&mut self, oldest: Timestamp) {
-        while let Some((_, source)) = self.ended.pop_front_if(|(ended, _)| *ended < oldest) {
-            self.drop_source(source);
+    /// Forgets the removed sources that nothing looks back to at `at`.
+    fn expire(&mut self, at: Timestamp) {
+        if self.ended.is_empty() {
+            return;
         }
+        let window = |source: SourceId| self.sources.get(source.0).map_or(0, |stream| stream.window);
+        let is_kept = |(ended, source): &(Timestamp, SourceId)| *ended >= at.saturating_sub(window(*source));
+        let (kept, gone): (VecDeque<_>, VecDeque<_>) = self.ended.iter().copied().partition(is_kept);
+        self.ended = kept;
+        gone.into_iter().for_each(|(_, source)| self.drop_source(source));
     }
 
     fn drop_source(&mut self, source: SourceId) {
@@ -370,19 +446,21 @@ impl Store {
     }
 
     fn remove_series(&mut self, keys: &[Key]) {
-        let mut thinned: Vec<Arc<str>> = Vec::new();
+        let mut gone: Vec<Labels> = Vec::new();
         for key in keys {
             let Some(series) = self.series.remove(*key) else { continue };
             if self.by_labels.get(&series.labels) == Some(&SeriesId(*key)) {
                 self.by_labels.remove(&series.labels);
             }
             self.symbols.release(&series.labels);
-            thinned.push(series.labels.metric_name().into());
+            gone.push(series.labels);
         }
-        thinned.sort_unstable();
-        thinned.dedup();
-        for name in thinned {
-            self.thin_name(&name);
+        let names: BTreeSet<&str> = gone.iter().map(Labels::metric_name).collect();
+        names.into_iter().for_each(|name| self.thin_name(name));
+        let is_there = |id: SeriesId| self.series.contains(id.0);
+        self.selections.thin(&gone, is_there);
+        if let Some(next) = &mut self.next {
+            next.selections.thin(&gone, is_there);
         }
     }
 
@@ -395,8 +473,37 @@ impl Store {
     }
 }
 
+/// Selections that are not in force yet.
+#[derive(Debug)]
+struct NextSelections {
+    selections: Selections,
+    /// The series that are still to be compared with them, in the order that the store shows them in.
+    waiting: VecDeque<SeriesId>,
+    /// How far back the others will be kept, milliseconds.
+    windows: Vec<(Key, i64)>,
+}
+
 /// Whether a series stands in no row any more and is not merely unknown: a complete row without it followed, or its
 /// last word is the stale marker, or it never had a value.
 fn has_ended(series: &Series, source: &Source) -> bool {
     series.end() < source.next_row() && (series.is_over() || source.complete_since(series.end()))
+}
+
+/// The first row of each window that the series of a source have, looked up once for a report.
+#[derive(Debug, Default)]
+struct Bases(Vec<(i64, u64)>);
+
+impl Bases {
+    fn of(&mut self, source: &Source, window: i64) -> u64 {
+        if let Some((_, base)) = self.0.iter().find(|(known, _)| *known == window) {
+            return *base;
+        }
+        let base = source.base_of(window);
+        self.0.push((window, base));
+        base
+    }
+}
+
+fn name_of<'a>(series: &'a Slab<Series>) -> impl Fn(SeriesId) -> &'a str {
+    move |id| series.get(id.0).map_or("", |series| series.labels.metric_name())
 }

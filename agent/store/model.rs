@@ -13,16 +13,30 @@ use crate::promql::{self, Select};
 use crate::sample::{is_stale, stale_marker};
 
 const WINDOW: i64 = 50;
+/// What is kept of every series.
+const LEAST: i64 = 20;
 const LABEL_SETS: usize = 6;
 
 /// What a source did; numbers pick among the sources and label sets that there are.
 #[derive(Debug, Clone)]
 enum Step {
     Add,
-    Report { source: usize, after: i64, complete: bool, row: Vec<(usize, f64)> },
-    Remove { source: usize, after: i64 },
-    Look { before: i64, lookback: i64 },
-    Window(i64),
+    Report {
+        source: usize,
+        after: i64,
+        complete: bool,
+        row: Vec<(usize, f64)>,
+    },
+    Remove {
+        source: usize,
+        after: i64,
+    },
+    Look {
+        before: i64,
+        lookback: i64,
+    },
+    /// What is selected from now on, and its window.
+    Select(Vec<(usize, i64)>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -44,7 +58,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(source, after, complete, row)| Step::Report { source, after, complete, row }),
         1 => (source, 0..20_i64).prop_map(|(source, after)| Step::Remove { source, after }),
         4 => (-5..WINDOW, 1..WINDOW).prop_map(|(before, lookback)| Step::Look { before, lookback }),
-        1 => (10..=WINDOW).prop_map(Step::Window),
+        1 => prop::collection::vec((0..4_usize, 10..=WINDOW), 0..5).prop_map(Step::Select),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -229,16 +243,18 @@ struct Both {
     ids: Vec<SourceId>,
     model: Model,
     now: Timestamp,
-    /// The smallest so far.
-    window: i64,
+    /// The smallest window of each label set so far.
+    windows: [i64; LABEL_SETS],
     selections: Vec<(Vec<Matcher>, Vec<usize>)>,
 }
 
 impl Both {
     fn new() -> Self {
-        let limits = StoreLimits { series: 1_000, window: Duration::from_millis(WINDOW.unsigned_abs()) };
-        let (store, model) = (Store::new(limits), Model::default());
-        Both { store, ids: Vec::new(), model, now: 1_000, window: WINDOW, selections: selections() }
+        let limits = StoreLimits { series: 1_000, window: Duration::from_millis(LEAST.unsigned_abs()) };
+        let (store, model, windows) = (Store::new(limits), Model::default(), [WINDOW; LABEL_SETS]);
+        let mut both = Both { store, ids: Vec::new(), model, now: 1_000, windows, selections: selections() };
+        both.select(&[(0, WINDOW)]);
+        both
     }
 
     fn step(&mut self, step: &Step) {
@@ -247,15 +263,22 @@ impl Both {
             Step::Report { source, after, complete, row } => self.report(*source, *after, *complete, row),
             Step::Remove { source, after } => self.remove(*source, *after),
             Step::Look { before, lookback } => self.compare(self.now - before, *lookback),
-            // Smaller at once, larger only from then on.
-            Step::Window(window) => self.set_window(*window),
+            Step::Select(selected) => self.select(selected),
         }
     }
 
-    fn set_window(&mut self, window: i64) {
-        self.store.set_window(Duration::from_millis(window.unsigned_abs()));
-        // What a smaller window has forgotten does not come back: only its smallest is relied upon.
-        self.window = self.window.min(window);
+    /// What a smaller window has forgotten does not come back: only the smallest is relied upon.
+    fn select(&mut self, selected: &[(usize, i64)]) {
+        let selection = |(index, window): &(usize, i64)| Selection {
+            matchers: self.selections[*index].0.clone(),
+            window: Duration::from_millis(window.unsigned_abs()),
+        };
+        self.store.select(selected.iter().map(selection).collect());
+        for (set, smallest) in self.windows.iter_mut().enumerate() {
+            let of_set = selected.iter().filter(|(index, _)| self.selections[*index].1.contains(&set));
+            let window = of_set.map(|(_, window)| *window).max().unwrap_or(LEAST).max(LEAST);
+            *smallest = window.min(*smallest);
+        }
     }
 
     fn add(&mut self) {
@@ -274,7 +297,7 @@ impl Both {
         for (set, value) in row {
             let series = self.store.series(self.ids[source], &labels(*set));
             let claimed = self.model.claim(source, *set);
-            let forgotten = || self.model.is_forgettable(*set, self.now.max(at) - self.window);
+            let forgotten = || self.model.is_forgettable(*set, self.now.max(at) - self.windows[*set]);
             assert!(series.is_ok() == claimed || series.is_ok() && forgotten(), "{series:?}");
             if let Ok(series) = series {
                 stored.push((series, *value));
@@ -293,29 +316,34 @@ impl Both {
         self.now = self.now.max(self.now + after);
     }
 
-    /// What is current at `at`, over the lookback as an instant and as a range, where that is within the window; and
+    /// What is current at `at`, over the lookback as an instant and as a range, where that is within the windows; and
     /// what is held, where `at` is the present.
     fn compare(&self, at: Timestamp, lookback: i64) {
         for (matchers, sets) in &self.selections {
-            if at - lookback >= self.now - self.window {
-                self.compare_current(matchers, sets, at, lookback);
-            }
-            if at >= self.now && lookback <= self.window {
-                self.compare_held(matchers, sets, at, lookback);
+            let in_window = |set: &usize| at - lookback >= self.now - self.windows[*set];
+            let sets: Vec<usize> = sets.iter().copied().filter(in_window).collect();
+            self.compare_current(matchers, &sets, at, lookback);
+            if at >= self.now {
+                self.compare_held(matchers, &sets, at, lookback);
             }
         }
     }
 
     fn compare_current(&self, matchers: &[Matcher], sets: &[usize], at: Timestamp, lookback: i64) {
-        let current = seen(self.store.current(), matchers, at, lookback);
+        let of_sets = |found: &Labels| sets.iter().any(|set| labels(*set) == *found);
+        let mut current = seen(self.store.current(), matchers, at, lookback);
+        current.retain(|labels, _| of_sets(labels));
         assert_eq!(current, self.expected(sets, at, Some(lookback)), "current at {at}");
-        let range = seen_between(self.store.current(), matchers, at - lookback, at);
+        let mut range = seen_between(self.store.current(), matchers, at - lookback, at);
+        range.retain(|labels, _| of_sets(labels));
         let expected = sets.iter().map(|set| (labels(*set), self.model.range(*set, at - lookback, at, false)));
         assert_eq!(range, expected.filter(|(_, points)| !points.is_empty()).collect(), "current up to {at}");
     }
 
     fn compare_held(&self, matchers: &[Matcher], sets: &[usize], at: Timestamp, lookback: i64) {
-        let held = seen(self.store.held(), matchers, at, lookback);
+        let of_sets = |found: &Labels| sets.iter().any(|set| labels(*set) == *found);
+        let mut held = seen(self.store.held(), matchers, at, lookback);
+        held.retain(|labels, _| of_sets(labels));
         assert_eq!(held, self.expected(sets, at, None), "held at {at}");
         let range = seen_between(self.store.held(), matchers, at - lookback, at);
         for set in sets {

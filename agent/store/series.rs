@@ -1,28 +1,27 @@
 //! One series: its labels and its values, aligned with its source's rows.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::sample::{Labels, is_stale};
 
 use super::slab::Key;
-
-/// "No value in this row": a NaN that no measurement yields.
-const ABSENT_BITS: u64 = 0xfff0_0000_0057_4b00;
+use super::values::{ABSENT, Values, is_absent};
 
 #[derive(Debug)]
 pub(super) struct Series {
     pub labels: Labels,
     pub source: Key,
+    /// How far back its values are kept, milliseconds.
+    pub window: i64,
     /// The number of the source's row that the first value stands in.
     first_row: u64,
     /// One value per row from `first_row` to the last row with a value; rows after that have none.
-    values: VecDeque<f64>,
+    values: Values,
 }
 
 impl Series {
-    pub fn new(labels: Labels, source: Key, first_row: u64) -> Self {
-        Series { labels, source, first_row, values: VecDeque::new() }
+    pub fn new(labels: Labels, source: Key, window: i64, first_row: u64) -> Self {
+        Series { labels, source, window, first_row, values: Values::default() }
     }
 
     /// The number of the row after the last one with a value.
@@ -34,30 +33,42 @@ impl Series {
         self.values.len()
     }
 
+    /// What its values take.
+    pub fn bytes(&self) -> usize {
+        self.values.bytes()
+    }
+
     /// Whether the last value says that the series has ended, or there is none.
     pub fn is_over(&self) -> bool {
-        self.values.back().is_none_or(|last| is_stale(*last))
+        self.values.last().is_none_or(is_stale)
     }
 
     /// Writes the value of `row`, which is past the end, and forgets the values before the row `base`.
     pub fn push(&mut self, row: u64, base: u64, value: f64) {
         if self.end() <= base {
-            self.values.clear();
+            self.values = Values::default();
             self.first_row = row;
         }
-        let gone = self.first_row..base;
-        for _ in gone.clone() {
-            self.values.pop_front();
-            self.first_row += 1;
-        }
-        // After an outage, or where less is kept now.
-        if gone.count() > self.values.len() {
-            self.values.shrink_to(self.values.len() + self.values.len() / 4 + 4);
-        }
+        self.forget(base);
         while self.end() < row {
-            self.push_back(f64::from_bits(ABSENT_BITS));
+            self.values.push(ABSENT);
         }
-        self.push_back(if is_absent(value) { f64::NAN } else { value });
+        self.values.push(if is_absent(value) { f64::NAN } else { value });
+    }
+
+    /// Forgets the values before the row `base`, but for the last one.
+    pub fn forget(&mut self, base: u64) {
+        let gone = base.min(self.end().saturating_sub(1)).saturating_sub(self.first_row);
+        if gone == 0 {
+            return;
+        }
+        self.first_row += gone;
+        let gone = usize::try_from(gone).unwrap_or(usize::MAX);
+        self.values.forget(gone);
+        // After an outage, or where less is kept now.
+        if gone > self.values.len() {
+            self.values.shrink();
+        }
     }
 
     /// Leaves rows out: those after them get their numbers. A last value is in none of them.
@@ -65,45 +76,45 @@ impl Series {
         if self.end() <= rows.start {
             return;
         }
-        let index = |row: u64| usize::try_from(row.saturating_sub(self.first_row)).unwrap_or(usize::MAX);
-        let (from, to) = (index(rows.start), index(rows.end).min(self.values.len()));
-        self.values.drain(from..to);
+        self.values.remove(self.places(rows));
         self.first_row = match self.first_row {
             first if first >= rows.end => first - (rows.end - rows.start),
             first => first.min(rows.start),
         };
     }
 
-    /// Grows by a quarter, not by doubling: most of the store's memory is here.
-    fn push_back(&mut self, value: f64) {
-        if self.values.len() == self.values.capacity() {
-            self.values.reserve_exact(self.values.len() / 4 + 4);
-        }
-        self.values.push_back(value);
-    }
-
-    /// Whether it had a value in this row or before.
-    pub fn has_begun(&self, row: u64) -> bool {
-        row >= self.first_row && !self.values.is_empty()
+    /// Where the values of these rows stand.
+    fn places(&self, rows: &Range<u64>) -> Range<usize> {
+        let place = |row: u64| usize::try_from(row.saturating_sub(self.first_row)).unwrap_or(usize::MAX);
+        let to = place(rows.end).min(self.values.len());
+        place(rows.start).min(to)..to
     }
 
     /// The value in a row, unless it is absent or the stale marker.
     pub fn value(&self, row: u64) -> Option<f64> {
-        let index = usize::try_from(row.checked_sub(self.first_row)?).ok()?;
-        self.values.get(index).copied().filter(|value| !is_absent(*value) && !is_stale(*value))
+        let place = usize::try_from(row.checked_sub(self.first_row)?).ok()?;
+        self.values.get(place).filter(|value| !is_absent(*value) && !is_stale(*value))
+    }
+
+    /// The rows of these that its values span.
+    pub fn spanned(&self, rows: &Range<u64>) -> Range<u64> {
+        let places = self.places(rows);
+        let from = self.first_row + places.start as u64;
+        from..from + places.len() as u64
+    }
+
+    /// Copies the values in the rows that they span: [`ABSENT`] and the stale marker are among them.
+    pub fn copy(&self, rows: &Range<u64>, copies: &mut Vec<f64>) {
+        self.values.copy(self.places(rows), copies);
     }
 
     /// The newest row up to `row` that has a value (or the stale marker).
     pub fn last_written(&self, row: u64) -> Option<u64> {
         let newest = row.min(self.end().checked_sub(1)?);
         let count = usize::try_from((newest + 1).checked_sub(self.first_row)?).ok()?;
-        let back = self.values.range(..count).rev().position(|value| !is_absent(*value))?;
-        Some(newest - back as u64)
+        let place = (0..count).rev().find(|place| self.values.get(*place).is_some_and(|value| !is_absent(value)))?;
+        Some(self.first_row + place as u64)
     }
-}
-
-fn is_absent(value: f64) -> bool {
-    value.to_bits() == ABSENT_BITS
 }
 
 #[cfg(test)]
@@ -112,7 +123,7 @@ mod tests {
 
     fn series() -> Series {
         let source = super::super::slab::Slab::default().insert(());
-        Series::new(Labels::default(), source, 5)
+        Series::new(Labels::default(), source, 0, 5)
     }
 
     #[test]
@@ -130,14 +141,14 @@ mod tests {
     #[test]
     fn a_value_with_the_private_bits_is_an_ordinary_nan() {
         let mut series = series();
-        series.push(5, 0, f64::from_bits(ABSENT_BITS));
+        series.push(5, 0, ABSENT);
         assert!(series.value(5).unwrap().is_nan());
     }
 
     #[test]
     fn rows_that_are_left_out_take_their_values_with_them() {
         for (first, seen) in [(5, vec![5.0, 6.0, 10.0, 11.0]), (8, vec![10.0, 11.0]), (10, vec![10.0, 11.0])] {
-            let mut series = Series::new(Labels::default(), super::super::slab::Slab::default().insert(()), first);
+            let mut series = Series::new(Labels::default(), super::super::slab::Slab::default().insert(()), 0, first);
             (first..12).for_each(|row| series.push(row, 0, row as f64));
             series.cut(&(7..10));
             let values: Vec<_> = (0..12).filter_map(|row| series.value(row)).collect();
@@ -153,19 +164,21 @@ mod tests {
     #[test]
     fn a_series_of_which_less_is_kept_gives_its_memory_back() {
         let mut series = series();
-        (5..505).for_each(|row| series.push(row, 0, 0.0));
-        series.push(505, 500, 0.0);
-        assert!(series.values.capacity() < 20, "{}", series.values.capacity());
+        (5..505).for_each(|row| series.push(row, 0, row as f64 + 0.5));
+        series.push(505, 500, 0.5);
+        assert!(series.bytes() < 20 * 8, "{}", series.bytes());
         assert_eq!(series.rows(), 6);
+        series.forget(1_000);
+        assert_eq!((series.rows(), series.value(505)), (1, Some(0.5)), "the last one stays");
     }
 
     #[test]
     fn a_steady_series_does_not_grow() {
         let mut series = series();
-        (5..65).for_each(|row| series.push(row, 5, 0.0));
-        let capacity = series.values.capacity();
-        (65..1_000).for_each(|row| series.push(row, row - 59, 0.0));
-        assert_eq!(series.values.capacity(), capacity);
+        (5..105).for_each(|row| series.push(row, row.saturating_sub(59), row as f64 + 0.5));
+        let bytes = series.bytes();
+        (105..1_000).for_each(|row| series.push(row, row - 59, row as f64 + 0.5));
+        assert_eq!(series.bytes(), bytes);
         assert_eq!(series.rows(), 60);
     }
 }

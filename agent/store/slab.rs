@@ -66,6 +66,11 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let slots = (0..).zip(&self.slots).filter(|(_, slot)| slot.value.is_some());
+        slots.map(|(slot, Slot { generation, .. })| Key { slot, generation: *generation })
+    }
+
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }

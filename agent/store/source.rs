@@ -8,7 +8,7 @@ use crate::sample::Timestamp;
 use super::slab::Key;
 
 /// However often a source reports within the window, no more rows than these are kept: a day at 5 s, and a little.
-pub(super) const MAX_ROWS: usize = 20_000;
+pub(crate) const MAX_ROWS: usize = 20_000;
 /// How many rows of an outage that nothing looks back to any more are worth the work of leaving them out.
 const WORTH_LEAVING: u64 = if cfg!(test) { 3 } else { 64 };
 
@@ -17,6 +17,8 @@ pub(super) struct Source {
     pub name: String,
     pub max_series: usize,
     pub series: Vec<Key>,
+    /// The longest of its series', milliseconds: how far back rows are kept.
+    pub window: i64,
     /// When its target was removed; everything in it ended then.
     pub ended: Option<Timestamp>,
     /// Nothing older is taken: another source's series with the same labels ended then.
@@ -45,6 +47,7 @@ impl Source {
             name: name.to_owned(),
             max_series,
             series: Vec::new(),
+            window: 0,
             ended: None,
             floor: Timestamp::MIN,
             made_room_at: None,
@@ -60,21 +63,26 @@ impl Source {
         self.ended.is_none() && at >= self.floor && self.newest().is_none_or(|newest| at > newest)
     }
 
-    /// Adds a row; the number of the new row. Forgets the rows that are more than `window` older than what is known:
-    /// than this row if it is complete, else than the last complete one. And those that are too many.
-    pub fn push(&mut self, at: Timestamp, complete: bool, window: i64) -> u64 {
-        let known = if complete { Some(at) } else { self.complete_at() };
-        let oldest = known.map_or(Timestamp::MIN, |known| known.saturating_sub(window));
-        while self.rows.front().is_some_and(|row| row.at < oldest || self.rows.len() >= MAX_ROWS) {
-            self.rows.pop_front();
-            self.base += 1;
-        }
+    /// Adds a row; the number of the new row. Forgets the rows that the window has left behind, and those that are too
+    /// many.
+    pub fn push(&mut self, at: Timestamp, complete: bool) -> u64 {
         let number = self.next_row();
         self.rows.push_back(Row { at, complete });
         if complete {
             self.complete_until = number + 1;
         }
+        let left = (self.base_of(self.window) - self.base).max(self.rows.len().saturating_sub(MAX_ROWS) as u64);
+        self.rows.drain(..usize::try_from(left).unwrap_or(usize::MAX));
+        self.base += left;
         number
+    }
+
+    /// The number of the first row of a window: it ends with what is known, which is the last complete row.
+    pub fn base_of(&self, window: i64) -> u64 {
+        let oldest = self.complete_at().map_or(Timestamp::MIN, |known| known.saturating_sub(window));
+        let is_first = self.rows.front().is_none_or(|row| row.at >= oldest);
+        let left = if is_first { 0 } else { self.rows.partition_point(|row| row.at < oldest) };
+        self.base + left as u64
     }
 
     /// The rows before `oldest` since the last complete one, where they are worth leaving out.
@@ -128,11 +136,20 @@ impl Source {
         Some((self.base + index as u64, self.rows[index].at))
     }
 
-    /// The numbers and times of the rows with `after < t <= until`, oldest first.
-    pub fn rows_between(&self, after: Timestamp, until: Timestamp) -> impl Iterator<Item = (u64, Timestamp)> {
+    /// The numbers of the rows with `after < t <= until`.
+    pub fn rows_between(&self, after: Timestamp, until: Timestamp) -> Range<u64> {
         let from = self.rows.partition_point(|row| row.at <= after);
-        let to = self.rows.partition_point(|row| row.at <= until).max(from);
-        (from..to).map(|index| (self.base + index as u64, self.rows[index].at))
+        let to = match self.rows.back() {
+            Some(newest) if newest.at <= until => self.rows.len(),
+            _ => self.rows.partition_point(|row| row.at <= until).max(from),
+        };
+        self.base + from as u64..self.base + to as u64
+    }
+
+    /// The times of rows that are kept, and whether each is complete.
+    pub fn rows(&self, rows: Range<u64>) -> impl Iterator<Item = (Timestamp, bool)> {
+        let index = |row: u64| usize::try_from(row.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.rows.range(index(rows.start)..index(rows.end)).map(|row| (row.at, row.complete))
     }
 
     /// Whether a complete report followed in the rows from `from` on.

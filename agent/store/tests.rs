@@ -361,22 +361,155 @@ fn a_label_set_that_moves_to_a_new_source_is_one_series_in_a_range() {
     }
 }
 
+fn selection(name: &str, minutes: u64) -> Selection {
+    Selection { matchers: vec![matcher("__name__", MatchOp::Equal, name)], window: Duration::from_secs(minutes * 60) }
+}
+
 #[test]
-fn the_window_follows_what_looks_back() {
+fn what_comes_and_goes_while_series_are_selected_is_selected_right() {
     let mut store = store();
     let source = store.add_source("app", 10);
-    let hits = store.series(source, &named("hits")).unwrap();
+    let series = |store: &mut Store, name: &str, pod: &str| {
+        store.series(source, &Labels::new([("__name__", name), ("pod", pod)])).unwrap()
+    };
+    let before: Vec<_> = ["a", "b", "c"].into_iter().map(|pod| series(&mut store, "hits", pod)).collect();
+    let rows = |ids: &[SeriesId]| ids.iter().map(|id| (*id, 1.0)).collect::<Vec<_>>();
+    store.append(source, 0, true, &rows(&before));
+    store.begin_select(vec![selection("hits", 30), selection("up", 30)]);
+    assert!(store.go_on_selecting(1));
+    let after = [series(&mut store, "up", "d"), series(&mut store, "hits", "e")];
+    let there = [&before[1..2], &after].concat();
+    for minute in 1..20 {
+        store.append(source, minute * MINUTE, true, &rows(&there));
+    }
+    assert!(!store.contains(before[0]), "gone while it was remembered already");
+    while store.go_on_selecting(1) {}
+    let seen = |store: &Store, name: &str| {
+        let samples = store.current().instant(&[matcher("__name__", MatchOp::Equal, name)], 30 * MINUTE, 30 * MINUTE);
+        samples.iter().map(|sample| sample.labels.get("pod").to_owned()).collect::<String>()
+    };
+    assert_eq!((seen(&store, "hits"), seen(&store, "up")), ("be".to_owned(), "d".to_owned()));
+    for minute in 20..60 {
+        store.append(source, minute * MINUTE, true, &rows(&there));
+    }
+    assert_eq!(points(store.current(), "up", -1, 60 * MINUTE).len(), 31);
+}
+
+#[test]
+fn a_series_is_kept_as_far_back_as_what_selects_it_looks() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    let [hits, up] = ["hits", "up"].map(|name| store.series(source, &named(name)).unwrap());
     let report = |store: &mut Store, minutes: std::ops::Range<i64>| {
         for minute in minutes {
-            store.append(source, minute * MINUTE, true, &[(hits, 1.0)]);
+            store.append(source, minute * MINUTE, true, &[(hits, minute as f64), (up, minute as f64)]);
         }
-        store.counts().samples
+        let now = store.counts().samples as i64;
+        let kept = |name: &str| points(store.current(), name, -1, 1_000 * MINUTE).len() as i64;
+        assert_eq!(kept("hits") + kept("up"), now);
+        [kept("hits"), kept("up")]
     };
-    assert_eq!(report(&mut store, 0..60), 11);
-    store.set_window(Duration::from_secs(1_800));
-    assert_eq!(report(&mut store, 60..120), 31);
-    store.set_window(Duration::from_secs(300));
-    assert_eq!(report(&mut store, 120..121), 6);
+    assert_eq!(report(&mut store, 0..60), [11, 11]);
+    store.select(vec![selection("hits", 30), selection("up", 5)]);
+    assert_eq!(report(&mut store, 60..61), [12, 11], "what is forgotten does not come back");
+    assert_eq!(report(&mut store, 61..120), [31, 11]);
+    // The longest counts, also for what comes later.
+    let later = Selection { matchers: Vec::new(), window: Duration::from_secs(900) };
+    store.select(vec![selection("hits", 20), later, selection("hits", 12)]);
+    assert_eq!(points(store.current(), "hits", 0, 120 * MINUTE).len(), 21, "given back at once");
+    assert_eq!(report(&mut store, 120..180), [21, 16]);
+    store.select(Vec::new());
+    assert_eq!(report(&mut store, 180..181), [11, 11]);
+}
+
+#[test]
+fn what_one_series_keeps_does_not_keep_another_that_ended() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    store.select(vec![selection("hits", 600)]);
+    let [hits, up] = ["hits", "up"].map(|name| store.series(source, &named(name)).unwrap());
+    store.append(source, 0, true, &[(hits, 1.0), (up, 1.0)]);
+    for minute in 1..100 {
+        store.append(source, minute * MINUTE, true, &[(hits, 1.0)]);
+    }
+    assert!(store.contains(hits) && !store.contains(up));
+    assert_eq!(store.counts().samples, 100);
+}
+
+#[test]
+fn a_removed_source_stays_as_long_as_its_longest_window() {
+    let mut store = store();
+    store.select(vec![selection("hits", 30)]);
+    let [long, short, other] = ["long", "short", "other"].map(|name| store.add_source(name, 10));
+    let hits = store.series(long, &named("hits")).unwrap();
+    let up = store.series(short, &named("up")).unwrap();
+    store.append(long, 0, true, &[(hits, 1.0)]);
+    store.append(short, 0, true, &[(up, 1.0)]);
+    store.remove_source(long, MINUTE);
+    store.remove_source(short, MINUTE);
+    store.append(other, 20 * MINUTE, true, &[]);
+    assert!(store.contains(hits) && !store.contains(up));
+    store.append(other, 40 * MINUTE, true, &[]);
+    assert!(!store.contains(hits));
+}
+
+#[test]
+fn more_than_can_be_remembered_is_found_all_the_same() {
+    let mut store = store();
+    let source = store.add_source("app", 100);
+    let all = Selection { matchers: vec![matcher("job", MatchOp::Equal, "db")], window: Duration::ZERO };
+    store.select(vec![all.clone(), selection("hits", 1)]);
+    let row: Vec<_> = (0..40)
+        .map(|at| store.series(source, &named("hits").with("at", &at.to_string())).unwrap())
+        .map(|series| (series, 1.0))
+        .collect();
+    store.append(source, MINUTE, true, &row);
+    assert_eq!(store.current().instant(&all.matchers, MINUTE, MINUTE).len(), 40);
+    assert_eq!(current(&store, "hits", MINUTE).len(), 40);
+    store.append(source, 60 * MINUTE, true, &row[..3]);
+    assert_eq!(store.current().instant(&all.matchers, 60 * MINUTE, MINUTE).len(), 3);
+}
+
+/// The times and whether each is a marker.
+fn marks(view: View<'_>, name: &str, after: Timestamp, until: Timestamp) -> Vec<(Timestamp, bool)> {
+    let mut found = Vec::new();
+    view.range(&[matcher("__name__", MatchOp::Equal, name)], after, until, &mut |_, points| {
+        found.extend(points.iter().map(|point| (point.at / MINUTE, crate::sample::is_stale(point.value))));
+    });
+    found
+}
+
+#[test]
+fn a_stale_marker_stands_once_where_a_series_goes_missing() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    let [hits, up] = ["hits", "up"].map(|name| store.series(source, &named(name)).unwrap());
+    for minute in [1, 2, 5, 8] {
+        store.append(source, minute * MINUTE, true, &[(hits, 1.0), (up, 1.0)]);
+        store.append(source, (minute + 1) * MINUTE - 1_000, minute != 5, &[(up, 1.0)]);
+    }
+    let marked = |view, after, until| marks(view, "hits", after * MINUTE, until * MINUTE);
+    let all = [(1, false), (1, true), (2, false), (2, true), (5, false), (5, true), (8, false), (8, true)];
+    assert_eq!(marked(store.current(), 0, 9), all);
+    assert_eq!(marked(store.current(), 6, 7), [], "it was missing before");
+    assert_eq!(marked(store.current(), 2, 3), [(2, true)], "it went missing within");
+    let held: Vec<_> = all.into_iter().filter(|mark| *mark != (5, true)).collect();
+    assert_eq!(marked(store.held(), 0, 9), held, "what is unknown is not marked");
+}
+
+#[test]
+fn a_source_that_is_removed_marks_the_end_of_what_it_had() {
+    let mut store = store();
+    let source = store.add_source("app", 10);
+    let [hits, up] = ["hits", "up"].map(|name| store.series(source, &named(name)).unwrap());
+    store.append(source, MINUTE, true, &[(hits, 1.0), (up, 1.0)]);
+    store.append(source, 2 * MINUTE, true, &[(up, 1.0)]);
+    store.remove_source(source, 3 * MINUTE);
+    for view in [store.current(), store.held()] {
+        assert_eq!(marks(view, "up", 0, 5 * MINUTE), [(1, false), (2, false), (3, true)]);
+        assert_eq!(marks(view, "hits", 0, 5 * MINUTE), [(1, false), (2, true)]);
+        assert_eq!(marks(view, "up", 3 * MINUTE, 5 * MINUTE), []);
+    }
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::matcher::{MatchOp, Matcher};
 use crate::promql::{LOOKBACK, Point, Select};
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, stale_marker};
+use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale, stale_marker};
 
 use super::series::Series;
 use super::source::Source;
+use super::values::is_absent;
 use super::{SeriesId, Store};
 
 /// The store as seen by rules: see [`Store::current`] and [`Store::held`].
@@ -17,24 +18,58 @@ pub struct View<'a> {
     held: bool,
 }
 
+/// The points of one series, and the values that they are made of: room that the next one uses again.
+#[derive(Default)]
+pub(super) struct Found {
+    values: Vec<f64>,
+    pub points: Vec<Point>,
+}
+
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a Store, held: bool) -> Self {
         View { store, held }
     }
 
-    /// The points of a series with `after < t <= until`, and a stale marker where a row is without it.
-    fn points(&self, series: &Series, source: &Source, after: Timestamp, until: Timestamp, points: &mut Vec<Point>) {
+    /// The points of a series with `after < t <= until`, and a stale marker where it went missing: in the first row
+    /// without it (of what is held, in the first complete one), and at the end of its source.
+    pub(super) fn points(
+        &self,
+        series: &Series,
+        source: &Source,
+        after: Timestamp,
+        until: Timestamp,
+        found: &mut Found,
+    ) {
+        let Found { values, points } = found;
+        values.clear();
+        points.clear();
         let shift = if self.held { held_shift(series, source, until) } else { 0 };
-        let mut stood = true;
-        for (row, at) in source.rows_between(after.saturating_sub(shift), until.saturating_sub(shift)) {
-            let value = series.value(row);
-            if value.is_some() || (stood && series.has_begun(row)) {
-                points.push(Point { at: at + shift, value: value.unwrap_or_else(stale_marker) });
+        let rows = source.rows_between(after.saturating_sub(shift), until.saturating_sub(shift));
+        let before = rows.start.checked_sub(1).filter(|before| *before >= source.base());
+        let mut stood = before.is_some_and(|before| self.stands(series, source, before));
+        series.copy(&rows, values);
+        points.reserve(values.len() + 1);
+        for (value, (at, complete)) in values.iter().copied().zip(source.rows(series.spanned(&rows))) {
+            let is_value = !is_absent(value) && !is_stale(value);
+            let ends = stood && (complete || !self.held || is_stale(value));
+            if is_value || ends {
+                points.push(Point { at: at + shift, value: if is_value { value } else { stale_marker() } });
+                stood = is_value;
             }
-            stood = value.is_some();
         }
-        let ended = source.ended.filter(|ended| after < *ended && *ended <= until && stood && !self.held);
-        points.extend(ended.map(|at| Point { at, value: stale_marker() }));
+        let missing = series.end().clamp(rows.start, rows.end)..rows.end;
+        let end = source.rows(missing).find(|(_, complete)| *complete || !self.held).filter(|_| stood);
+        stood &= end.is_none();
+        let ended = source.ended.filter(|ended| after < *ended && *ended <= until && stood);
+        let ends = end.map(|(at, _)| at + shift).or(ended);
+        points.extend(ends.map(|at| Point { at, value: stale_marker() }));
+    }
+
+    /// Whether the series is there as of a row.
+    fn stands(&self, series: &Series, source: &Source, row: u64) -> bool {
+        let written = if self.held { series.last_written(row) } else { Some(row) };
+        let stands = |written| series.value(written).is_some() && !source.complete_between(written + 1, row);
+        written.is_some_and(stands)
     }
 
     fn value(&self, series: &Series, source: &Source, at: Timestamp, lookback: i64) -> Option<f64> {
@@ -62,16 +97,16 @@ impl Select for View<'_> {
         until: Timestamp,
         visit: &mut dyn FnMut(&Labels, &[Point]),
     ) {
-        let mut points = Vec::new();
+        let mut found = Found::default();
         let mut shared: BTreeMap<&Labels, Vec<Point>> = BTreeMap::new();
         for (series, source) in self.store.matching(matchers) {
-            points.clear();
-            self.points(series, source, after, until, &mut points);
+            self.points(series, source, after, until, &mut found);
+            let points = &mut found.points;
             // A removed source may have had the same series as the one that followed it.
             if !self.store.ended.is_empty() {
-                shared.entry(&series.labels).or_default().append(&mut points);
+                shared.entry(&series.labels).or_default().append(points);
             } else if !points.is_empty() {
-                visit(&series.labels, &points);
+                visit(&series.labels, points);
             }
         }
         for (labels, mut points) in shared.into_iter().filter(|(_, points)| !points.is_empty()) {
@@ -82,14 +117,23 @@ impl Select for View<'_> {
 }
 
 impl Store {
-    /// Every series that the matchers pass, by metric name. Names are looked up or filtered in the index, so that only
-    /// series of matching names are looked at.
+    /// Every series that the matchers pass, by metric name. What rules select is remembered; for others, names are
+    /// looked up or filtered in the index, so that only series of matching names are looked at.
     pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = (&Series, &Source)> {
+        let remembered = self.selections.find(matchers);
+        let (lists, others) = match remembered {
+            Some(_) => (Vec::new(), Vec::new()),
+            None => self.unremembered(matchers),
+        };
+        let series = remembered.into_iter().chain(lists).flatten().filter_map(|id| self.series_and_source(*id));
+        series.filter(move |(series, _)| others.iter().all(|matcher| matcher.matches_labels(&series.labels)))
+    }
+
+    /// The series of matching names, and the matchers on other labels.
+    pub(super) fn unremembered<'a>(&self, matchers: &'a [Matcher]) -> (Vec<&[SeriesId]>, Vec<&'a Matcher>) {
         let (on_name, others): (Vec<&Matcher>, Vec<&Matcher>) =
             matchers.iter().partition(|matcher| &*matcher.name == METRIC_NAME);
-        let named = self.named(&on_name);
-        let series = named.into_iter().flatten().filter_map(|id| self.series_and_source(*id));
-        series.filter(move |(series, _)| others.iter().all(|matcher| matcher.matches_labels(&series.labels)))
+        (self.named(&on_name).into_iter().map(Vec::as_slice).collect(), others)
     }
 
     fn named(&self, on_name: &[&Matcher]) -> Vec<&Vec<SeriesId>> {

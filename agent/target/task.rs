@@ -31,13 +31,16 @@ use crate::state::{Grace, Op, State};
 use crate::store::Store;
 
 pub static TARGET_UP: Metric =
-    Metric::gauge("watchkeeper_target_up", "The verdict on a target: 1 up, 0 down, absent while unknown.");
+    Metric::gauge("watchkeeper_target_up", "The verdict on a target: 1 up, 0 down, absent while unknown.")
+        .labelled(&["kind", "priority", "scope"]);
 static INSTANCE_UP: Metric = Metric::gauge(
     "watchkeeper_instance_up",
     "The verdict on one of a target's several instances: 1 up, 0 down, absent while unknown.",
-);
+)
+.labelled(&["kind", "priority", "scope"]);
 static TARGET_FAILURE: Metric =
-    Metric::gauge("watchkeeper_target_failure", "1 while the newest look on a path failed, with the reason.");
+    Metric::gauge("watchkeeper_target_failure", "1 while the newest look on a path failed, with the reason.")
+        .labelled(&["path", "reason"]);
 static PROBE_SUCCESS: Metric = Metric::gauge("probe_success", "Whether the newest look at the target succeeded.");
 static PROBE_DURATION: Metric = Metric::gauge("probe_duration_seconds", "How long the newest look took.");
 static PROBE_TIMEOUT: Metric = Metric::gauge("probe_timeout_seconds", "The deadline of a look.");

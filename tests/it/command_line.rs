@@ -160,6 +160,67 @@ fn an_agent_that_wants_the_token_is_asked_with_it() {
     assert!(gone.code == Some(1) && gone.errors.contains("gone"), "{gone:?}");
 }
 
+/// A configuration that scrapes, and rules with a name that the page has and one that it does not have.
+fn to_check(agent: &Agent) -> String {
+    agent.setup.write(
+        "names.yml",
+        "groups: [{name: names, labels: {severity: info}, rules: [
+          {alert: There, expr: jobs_waiting > 5, annotations: {runbook_url: x}},
+          {alert: Misspelt, expr: jobs_waitin > 5, annotations: {runbook_url: x}}]}]\n",
+    );
+    agent.setup.folder().join("watchkeeper.yml").display().to_string()
+}
+
+fn scraping(application: &HttpService) -> Agent {
+    let target = format!("targets: {{app: {{scrape: {{url: \"{}\"}}}}}}", application.url("/metrics"));
+    let agent = Agent::start(&format!("{target}\ndefaults: {{interval: 300ms}}\n"));
+    until("a page", SOON, || application.requests() > 1);
+    agent
+}
+
+#[test]
+fn check_judges_names_by_what_a_running_agent_has() {
+    let application = HttpService::start(Answer::text(200, "jobs_waiting 7\n"));
+    let agent = scraping(&application);
+    let config = to_check(&agent);
+    let rules = agent.setup.folder().join("names.yml").display().to_string();
+    let check = ["check", "--config", &config, &rules];
+    let alone = run(&check);
+    assert_eq!((alone.code, alone.errors.as_str()), (Some(0), ""), "any name could be scraped: {alone:?}");
+
+    let url = format!("http://{}", agent.address());
+    let said = run(&[&check[..], &["--running", "--url", &url]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.errors.contains("names.yml:3:35: warning: no configured target"), "{said:?}");
+    assert!(said.errors.contains("did you mean `jobs_waiting`? (unknown-metric)\n1 warning\n"), "{said:?}");
+    assert_eq!(run(&[&check[..], &["--running", "--strict", "--url", &url]].concat()).code, Some(1));
+    let allowed = ["--running", "--strict", "--allow", "unknown-metric", "--url", &url];
+    assert_eq!(run(&[&check[..], &allowed].concat()).code, Some(0));
+    assert_eq!(run(&[&check[..], &["--allow", "unknown-metrik"]].concat()).code, Some(3), "wrong usage");
+
+    let gone = run(&[&check[..], &["--running", "--url", "http://127.0.0.1:1"]].concat());
+    assert_eq!((gone.code, gone.output.as_str()), (Some(1), ""), "{gone:?}");
+    assert!(gone.errors.contains("cannot reach the agent at http://127.0.0.1:1"), "{gone:?}");
+}
+
+#[test]
+fn check_asks_an_agent_that_wants_the_token_with_it() {
+    let application = HttpService::start(Answer::text(200, "jobs_waiting 7\n"));
+    let receiver = Receiver::start();
+    let target = format!("targets: {{app: {{scrape: {{url: \"{}\"}}}}}}\n", application.url("/metrics"));
+    let auth = "auth: {token_file: secret, reading: token}\n";
+    let agent = paging(&receiver, &format!("{target}{auth}")).with_file("secret", "first\n").start();
+    until("a page", SOON, || application.requests() > 1);
+    let config = to_check(&agent);
+    let rules = agent.setup.folder().join("names.yml").display().to_string();
+    let check = ["check", "--config", &config, &rules, "--running", "--allow", "no-runbook"];
+    let denied = ask(&agent, &check);
+    assert!(denied.code == Some(1) && denied.errors.contains("--token-file"), "{denied:?}");
+    let file = agent.setup.folder().join("secret");
+    let said = ask(&agent, &[&check[..], &["--token-file", file.to_str().unwrap()]].concat());
+    assert!(said.code == Some(0) && said.errors.contains("did you mean `jobs_waiting`?"), "{said:?}");
+}
+
 /// An agent that shows what it watches only to those who have its token.
 fn closed(auth: &str) -> (HttpService, Agent) {
     let service = HttpService::start(Answer::Status(200));

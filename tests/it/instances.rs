@@ -144,7 +144,7 @@ fn the_alert_of_one_instance_survives_a_kill_without_a_word() {
         firing if firing == [("SomeDown".to_owned(), scene.instance(3))] => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    assert_eq!(scene.receiver.accepted().len(), 1, "neither resolved nor paged again:\n{}", scene.receiver.dump());
+    assert_eq!(scene.receiver.notifications().len(), 1, "neither resolved nor paged again:\n{}", scene.receiver.dump());
     scene.services[1].start_again();
     scene.receiver.wait_for_resolve("SomeDown", SOON);
 }

@@ -52,9 +52,9 @@ fn an_alert_whose_target_becomes_unknown_is_held_until_it_is_seen_to_be_good() {
     receiver.wait_for_page("TargetDown", SOON);
 
     std::fs::remove_file(&secret).unwrap();
-    let held = wait_for_alert(&agent, "TargetDown", "held", |alert| alert.get("heldSince").is_some());
+    let held = wait_for_alert(&agent, "TargetDown", "held", |alert| alert.get("blindSince").is_some());
     assert_eq!(held["state"], "firing");
-    assert!(time(&held, "heldSince") > time(&held, "activeAt"));
+    assert!(time(&held, "blindSince") > time(&held, "activeAt"));
     let blind = |number: f64| {
         eventually(&format!("{number} blind targets"), SOON, || match agent.metric("watchkeeper_blind_targets") {
             Some(seen) if seen == number => Ok(()),
@@ -68,7 +68,7 @@ fn an_alert_whose_target_becomes_unknown_is_held_until_it_is_seen_to_be_good() {
 
     // Back, and still down: it goes on as the same alert.
     std::fs::write(&secret, redis.url()).unwrap();
-    let seen = wait_for_alert(&agent, "TargetDown", "seen again", |alert| alert.get("heldSince").is_none());
+    let seen = wait_for_alert(&agent, "TargetDown", "seen again", |alert| alert.get("blindSince").is_none());
     assert_eq!(seen["activeAt"], held["activeAt"]);
     blind(0.0);
     assert_eq!(receiver.attempts().len(), 1, "nothing was told meanwhile:\n{}", receiver.dump());
@@ -112,7 +112,7 @@ fn a_restored_alert_is_held_until_its_target_is_seen_and_others_do_not_keep_it()
     wait_for_alert(&agent, "TargetDown", "restored", |alert| alert["state"] == "firing");
     service.answer(Answer::Status(200));
     receiver.wait_for_resolve("TargetDown", SOON);
-    assert_eq!(receiver.accepted().len(), 2, "a page and a resolve:\n{}", receiver.dump());
+    assert_eq!(receiver.notifications().len(), 2, "a page and a resolve:\n{}", receiver.dump());
 }
 
 #[test]

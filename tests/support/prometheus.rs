@@ -29,11 +29,18 @@ impl Prometheus {
         ))
     }
 
+    /// Debian 12's (2.42).
     pub fn start(configuration: &str) -> Self {
+        Self::start_program(Path::new("prometheus"), configuration, "groups: []")
+    }
+
+    /// Another version than Debian's, with a file `rules.yml` beside its configuration.
+    pub fn start_program(program: &Path, configuration: &str, rules: &str) -> Self {
         let folder = folder();
+        std::fs::write(folder.path().join("rules.yml"), rules).expect("Prometheus's rules");
         std::fs::write(folder.path().join("prometheus.yml"), configuration).expect("Prometheus's configuration");
         let port = free_port();
-        let mut command = Command::new("prometheus");
+        let mut command = Command::new(program);
         command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let mut process = Process::start(&mut command, folder.path());
@@ -57,6 +64,15 @@ impl Prometheus {
     pub fn get(&self, path: &str) -> Value {
         client::get(&format!("127.0.0.1:{}", self.port), path).expect("Prometheus answers").json()
     }
+}
+
+/// The server of Prometheus 3, where `PROMETHEUS3` names one; says that Debian's 2.42 is all there is where it does not.
+pub fn prometheus3() -> Option<PathBuf> {
+    let found = std::env::var_os("PROMETHEUS3").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if found.is_none() {
+        println!("NOT with Prometheus 3: PROMETHEUS3 is not set");
+    }
+    found
 }
 
 /// The tool that checks rules and metrics: Debian 12's (2.42).

@@ -1,6 +1,6 @@
 //! Who is paged: a webhook receiver in this process that keeps everything it is sent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -132,6 +132,12 @@ impl Receiver {
         self.attempts().into_iter().filter(Delivery::accepted).collect()
     }
 
+    /// The ids of what the receiver took. An agent that was killed before it noted the answer sends a notification again,
+    /// under the same id.
+    pub fn notifications(&self) -> BTreeSet<String> {
+        self.accepted().iter().map(|delivery| delivery.id().to_owned()).collect()
+    }
+
     /// Waits for an accepted delivery that fits, and takes it, so that the next wait finds neither it nor a repetition
     /// of it: an agent that was killed before it noted the answer sends a notification again, under the same id.
     /// Fails the test after `within`, with a dump of everything that came.
@@ -195,7 +201,13 @@ fn keep(kept: &Mutex<Kept>, request: &Request) -> Answer {
     let answer = decided.unwrap_or(Answer::Status(200));
     let payload = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let index = kept.deliveries.len();
-    kept.deliveries.push(Delivery { index, at: Instant::now(), request: request.clone(), payload, answer: answer.clone() });
+    kept.deliveries.push(Delivery {
+        index,
+        at: Instant::now(),
+        request: request.clone(),
+        payload,
+        answer: answer.clone(),
+    });
     kept.taken.push(false);
     answer
 }

@@ -17,7 +17,7 @@ use super::watching::Watching;
 use crate::alert::Alert;
 use crate::app::metrics::Metrics;
 use crate::app::rules::plan;
-use crate::app::running::{own_labels, receivers, setup, window};
+use crate::app::running::{own_labels, receivers, selections, setup, store_for};
 use crate::app::{Origin, grace};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,7 +29,7 @@ use crate::notify::{self, Outbox, outbox};
 use crate::rule::Group;
 use crate::state::rows::Rows;
 use crate::state::{self, Grace, Loaded, Op, OpenError, State};
-use crate::store::{self, Store, StoreLimits};
+use crate::store;
 use crate::target::Target;
 use crate::target::memory::Memories;
 use crate::target::task::{self, Shared};
@@ -90,7 +90,7 @@ impl Machine {
         let present = origin.load();
         let plan = plan(present, &kept.rows, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
         let (config, groups_of_rules) = (plan.loaded.config, Plan::watched(plan.groups));
-        let store = Arc::new(Mutex::new(Store::new(StoreLimits { series: 10_000, window: window(&groups_of_rules) })));
+        let store = Arc::new(Mutex::new(store_for(&groups_of_rules, 10_000)));
         let (metrics, engine_metrics) = (Metrics::default(), engine::metrics::Metrics::default());
         let (notify_metrics, store_metrics) = (notify::metrics::Metrics::default(), store::Metrics::default());
         metrics.runs(&config, plan.rejected.is_empty());
@@ -147,6 +147,7 @@ impl Machine {
             store_metrics,
             liveness: Arc::default(),
             published,
+            rules: Arc::default(),
             external_url: "http://127.0.0.1:7799".to_owned(),
         };
         let engine = Engine::new(
@@ -187,7 +188,7 @@ impl Process {
         ops.extend(graces.ops);
         self.graces = graces.known;
         let _ = self.state.commit(ops).await;
-        store::lock(&self.shared.store).set_window(window(&groups));
+        store::lock(&self.shared.store).select(selections(&groups));
         self.watching.apply(&config.targets, &graces.running, truth, self.shared.clock.now());
         let labels = |target: &Target| target.series_labels(&self.shared.node);
         let is_renewed = |target: &&Target| {

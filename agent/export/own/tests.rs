@@ -48,7 +48,8 @@ fn shown(store: &Store, own: &OwnMetrics, now: Timestamp) -> String {
     let catalogue = own.catalogue.lock().unwrap();
     let mut out = String::new();
     let samples = store.newest(now).map(|(labels, value, _)| (labels, value));
-    text::write(&mut out, Dialect::Prometheus, samples, &catalogue, &BTreeMap::new(), &[]);
+    let format = text::Format { dialect: Dialect::Prometheus, quoted: false };
+    text::write(&mut out, format, samples, &catalogue, &BTreeMap::new(), &[]);
     out
 }
 

@@ -166,28 +166,17 @@ fn equal_series_texts_are_equal_series() {
     assert_eq!(samples[0].series, samples[1].series);
 }
 
-/// The body of the fuzz target: any text, either dialect.
-fn reads_or_refuses(text: &str) {
-    for dialect in [Dialect::Prometheus, Dialect::OpenMetrics] {
-        for entry in entries(text, dialect, Limits::default()) {
-            if let Ok(Entry::Sample(sample)) = entry {
-                assert!(sample.to_labels().len() <= 65);
-            }
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC*") {
-        reads_or_refuses(&text);
+        crate::fuzz::exposition(&text);
     }
 
     #[test]
     fn any_text_of_the_right_letters_is_read_or_refused(text in "[ab{}=,\"\\\\#\n 0-9eE.+#né]{0,60}") {
-        reads_or_refuses(&text);
-        reads_or_refuses(&format!("{text}\n# EOF\n"));
+        crate::fuzz::exposition(&text);
+        crate::fuzz::exposition(&format!("{text}\n# EOF\n"));
     }
 }

@@ -2,14 +2,22 @@
 
 use crate::sample::{Metric, MetricKind};
 
-pub static CPU_SECONDS: Metric = Metric::counter("node_cpu_seconds_total", "Seconds that each CPU spent in each mode.");
+pub static CPU_SECONDS: Metric =
+    Metric::counter("node_cpu_seconds_total", "Seconds that each CPU spent in each mode.").labelled(&["cpu", "mode"]);
 pub static LOAD1: Metric = Metric::gauge("node_load1", "The load average over 1 minute.");
 pub static LOAD5: Metric = Metric::gauge("node_load5", "The load average over 5 minutes.");
 pub static LOAD15: Metric = Metric::gauge("node_load15", "The load average over 15 minutes.");
 pub static BOOT_TIME: Metric = Metric::gauge("node_boot_time_seconds", "When the machine was started, Unix seconds.");
 pub static TIME: Metric = Metric::gauge("node_time_seconds", "The machine's clock, Unix seconds.");
 pub static UNAME: Metric =
-    Metric::gauge("node_uname_info", "Always 1; the labels are what uname(2) says of the system.");
+    Metric::gauge("node_uname_info", "Always 1; the labels are what uname(2) says of the system.").labelled(&[
+        "domainname",
+        "machine",
+        "nodename",
+        "release",
+        "sysname",
+        "version",
+    ]);
 
 pub static MEM_TOTAL: Metric = Metric::gauge("node_memory_MemTotal_bytes", "Memory that the kernel manages.");
 pub static MEM_AVAILABLE: Metric =
@@ -23,52 +31,78 @@ pub static OOM_KILL: Metric = Metric {
     name: "node_vmstat_oom_kill",
     help: "Processes that the kernel has killed for want of memory since it started.",
     kind: MetricKind::Untyped,
+    labels: &[],
 };
 
-pub static FILESYSTEM_SIZE: Metric = Metric::gauge("node_filesystem_size_bytes", "The size of a filesystem.");
+pub static FILESYSTEM_SIZE: Metric = Metric::gauge("node_filesystem_size_bytes", "The size of a filesystem.")
+    .labelled(&["device", "fstype", "mountpoint"]);
 pub static FILESYSTEM_FREE: Metric =
-    Metric::gauge("node_filesystem_free_bytes", "The space that is free, with what is kept for root.");
+    Metric::gauge("node_filesystem_free_bytes", "The space that is free, with what is kept for root.").labelled(&[
+        "device",
+        "fstype",
+        "mountpoint",
+    ]);
 pub static FILESYSTEM_AVAIL: Metric =
-    Metric::gauge("node_filesystem_avail_bytes", "The space that is free for those who are not root, as df counts.");
+    Metric::gauge("node_filesystem_avail_bytes", "The space that is free for those who are not root, as df counts.")
+        .labelled(&["device", "fstype", "mountpoint"]);
 pub static FILESYSTEM_FILES: Metric =
-    Metric::gauge("node_filesystem_files", "How many files (inodes) a filesystem can hold.");
+    Metric::gauge("node_filesystem_files", "How many files (inodes) a filesystem can hold.").labelled(&[
+        "device",
+        "fstype",
+        "mountpoint",
+    ]);
 pub static FILESYSTEM_FILES_FREE: Metric =
-    Metric::gauge("node_filesystem_files_free", "How many more files (inodes) a filesystem can hold.");
+    Metric::gauge("node_filesystem_files_free", "How many more files (inodes) a filesystem can hold.").labelled(&[
+        "device",
+        "fstype",
+        "mountpoint",
+    ]);
 pub static FILESYSTEM_READONLY: Metric =
-    Metric::gauge("node_filesystem_readonly", "Whether a filesystem is mounted read-only (1) or not (0).");
+    Metric::gauge("node_filesystem_readonly", "Whether a filesystem is mounted read-only (1) or not (0).").labelled(&[
+        "device",
+        "fstype",
+        "mountpoint",
+    ]);
 pub static FILESYSTEM_ERROR: Metric =
-    Metric::gauge("node_filesystem_device_error", "Whether a filesystem could not be asked (1) or was (0).");
+    Metric::gauge("node_filesystem_device_error", "Whether a filesystem could not be asked (1) or was (0).")
+        .labelled(&["device", "fstype", "mountpoint"]);
 
 pub static DISK_READS: Metric =
-    Metric::counter("node_disk_reads_completed_total", "Reads that a device has completed.");
-pub static DISK_READ_BYTES: Metric = Metric::counter("node_disk_read_bytes_total", "Bytes read from a device.");
+    Metric::counter("node_disk_reads_completed_total", "Reads that a device has completed.").labelled(&["device"]);
+pub static DISK_READ_BYTES: Metric =
+    Metric::counter("node_disk_read_bytes_total", "Bytes read from a device.").labelled(&["device"]);
 pub static DISK_READ_SECONDS: Metric =
-    Metric::counter("node_disk_read_time_seconds_total", "Seconds that the reads of a device took, added up.");
+    Metric::counter("node_disk_read_time_seconds_total", "Seconds that the reads of a device took, added up.")
+        .labelled(&["device"]);
 pub static DISK_WRITES: Metric =
-    Metric::counter("node_disk_writes_completed_total", "Writes that a device has completed.");
-pub static DISK_WRITTEN_BYTES: Metric = Metric::counter("node_disk_written_bytes_total", "Bytes written to a device.");
+    Metric::counter("node_disk_writes_completed_total", "Writes that a device has completed.").labelled(&["device"]);
+pub static DISK_WRITTEN_BYTES: Metric =
+    Metric::counter("node_disk_written_bytes_total", "Bytes written to a device.").labelled(&["device"]);
 pub static DISK_WRITE_SECONDS: Metric =
-    Metric::counter("node_disk_write_time_seconds_total", "Seconds that the writes of a device took, added up.");
-pub static DISK_IO_NOW: Metric = Metric::gauge("node_disk_io_now", "Reads and writes of a device that are under way.");
+    Metric::counter("node_disk_write_time_seconds_total", "Seconds that the writes of a device took, added up.")
+        .labelled(&["device"]);
+pub static DISK_IO_NOW: Metric =
+    Metric::gauge("node_disk_io_now", "Reads and writes of a device that are under way.").labelled(&["device"]);
 pub static DISK_IO_SECONDS: Metric =
-    Metric::counter("node_disk_io_time_seconds_total", "Seconds during which a device was busy.");
+    Metric::counter("node_disk_io_time_seconds_total", "Seconds during which a device was busy.").labelled(&["device"]);
 pub static DISK_IO_WEIGHTED: Metric = Metric::counter(
     "node_disk_io_time_weighted_seconds_total",
     "Seconds during which a device was busy, times what was under way.",
-);
+)
+.labelled(&["device"]);
 
 pub static NETWORK_RECEIVE_BYTES: Metric =
-    Metric::counter("node_network_receive_bytes_total", "Bytes received over an interface.");
+    Metric::counter("node_network_receive_bytes_total", "Bytes received over an interface.").labelled(&["device"]);
 pub static NETWORK_RECEIVE_ERRS: Metric =
-    Metric::counter("node_network_receive_errs_total", "Packets received with an error.");
+    Metric::counter("node_network_receive_errs_total", "Packets received with an error.").labelled(&["device"]);
 pub static NETWORK_RECEIVE_DROP: Metric =
-    Metric::counter("node_network_receive_drop_total", "Packets received and dropped.");
+    Metric::counter("node_network_receive_drop_total", "Packets received and dropped.").labelled(&["device"]);
 pub static NETWORK_TRANSMIT_BYTES: Metric =
-    Metric::counter("node_network_transmit_bytes_total", "Bytes sent over an interface.");
+    Metric::counter("node_network_transmit_bytes_total", "Bytes sent over an interface.").labelled(&["device"]);
 pub static NETWORK_TRANSMIT_ERRS: Metric =
-    Metric::counter("node_network_transmit_errs_total", "Packets that could not be sent.");
+    Metric::counter("node_network_transmit_errs_total", "Packets that could not be sent.").labelled(&["device"]);
 pub static NETWORK_TRANSMIT_DROP: Metric =
-    Metric::counter("node_network_transmit_drop_total", "Packets dropped instead of being sent.");
+    Metric::counter("node_network_transmit_drop_total", "Packets dropped instead of being sent.").labelled(&["device"]);
 
 pub static FILEFD_ALLOCATED: Metric =
     Metric::gauge("node_filefd_allocated", "File handles that are in use on the whole machine.");
@@ -89,7 +123,8 @@ pub static CONTAINER_MEMORY_LIMIT: Metric =
 pub static CONTAINER_OOM_EVENTS: Metric =
     Metric::counter("container_oom_events_total", "Processes of the agent's own cgroup killed for want of memory.");
 pub static CONTAINER_CPU_SECONDS: Metric =
-    Metric::counter("container_cpu_usage_seconds_total", "CPU time that the agent's own cgroup has used.");
+    Metric::counter("container_cpu_usage_seconds_total", "CPU time that the agent's own cgroup has used.")
+        .labelled(&["cpu"]);
 pub static CONTAINER_CFS_PERIODS: Metric =
     Metric::counter("container_cpu_cfs_periods_total", "Periods in which the CPU quota was reckoned.");
 pub static CONTAINER_CFS_THROTTLED_PERIODS: Metric =
@@ -106,7 +141,8 @@ pub static CONTAINER_CPU_PERIOD: Metric =
 pub static LEFT_OUT: Metric = Metric::gauge(
     "watchkeeper_host_left_out",
     "What is beyond the limits of one look and therefore not reported: cpus, filesystems, disks, networks.",
-);
+)
+.labelled(&["what"]);
 
 pub const ALL: &[&Metric] = &[
     &CPU_SECONDS,

@@ -41,7 +41,8 @@ const STATUS_CODE: &Metric = &Metric::gauge("probe_http_status_code", "The answe
 const DURATION: &Metric = &Metric::gauge(
     "probe_http_duration_seconds",
     "How long each phase took, in seconds, redirects included: resolve, connect, tls, processing, transfer.",
-);
+)
+.labelled(&["phase"]);
 const CONTENT_LENGTH: &Metric =
     &Metric::gauge("probe_http_content_length", "The answer's Content-Length in bytes; -1 where it names none.");
 const BODY_LENGTH: &Metric =

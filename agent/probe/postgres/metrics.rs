@@ -5,7 +5,8 @@ use crate::sample::Metric;
 
 pub static UP: Metric =
     Metric::gauge("pg_up", "Whether the last look over the held connection got its answer (1) or not (0).");
-pub static STATIC: Metric = Metric::gauge("pg_static", "Always 1; the labels are the server's version.");
+pub static STATIC: Metric = Metric::gauge("pg_static", "Always 1; the labels are the server's version.")
+    .labelled(&["version", "short_version"]);
 pub static POSTMASTER_START_TIME_SECONDS: Metric =
     Metric::gauge("pg_postmaster_start_time_seconds", "When the server started, Unix seconds.");
 pub static REPLICATION_IS_REPLICA: Metric =
@@ -13,7 +14,7 @@ pub static REPLICATION_IS_REPLICA: Metric =
 pub static STAT_ACTIVITY_COUNT: Metric = Metric::gauge(
     "pg_stat_activity_count",
     "Connections by database, state, user, application and what they wait for; the 64 largest groups, the rest by state.",
-);
+).labelled(&["datname", "state", "usename", "application_name", "backend_type", "wait_event_type", "wait_event"]);
 pub static SETTINGS_MAX_CONNECTIONS: Metric =
     Metric::gauge("pg_settings_max_connections", "The server's max_connections.");
 pub static SETTINGS_SUPERUSER_RESERVED_CONNECTIONS: Metric =
@@ -32,7 +33,8 @@ pub static POOL_EXHAUSTED: Metric = Metric::gauge(
     "watchkeeper_postgres_pool_exhausted",
     "Whether no connection is left: by path, fresh (a new one was refused) or held (used has reached usable, \
      or the held one was refused).",
-);
+)
+.labelled(&["path"]);
 pub static CONNECT_SECONDS: Metric = Metric::gauge(
     "watchkeeper_postgres_connect_seconds",
     "How long the last fresh connection took until the server was ready for queries.",

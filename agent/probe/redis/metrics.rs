@@ -6,7 +6,8 @@ use crate::sample::Metric;
 pub static UP: Metric =
     Metric::gauge("redis_up", "Whether the last look over the held connection got its answers (1) or not (0).");
 pub static INSTANCE_INFO: Metric =
-    Metric::gauge("redis_instance_info", "Always 1; the labels are the server's role, version, mode and policy.");
+    Metric::gauge("redis_instance_info", "Always 1; the labels are the server's role, version, mode and policy.")
+        .labelled(&["role", "redis_version", "redis_mode", "maxmemory_policy"]);
 pub static UPTIME_IN_SECONDS: Metric = Metric::gauge("redis_uptime_in_seconds", "How long the server has run.");
 pub static CONNECTED_CLIENTS: Metric =
     Metric::gauge("redis_connected_clients", "Client connections, without those of replicas.");
@@ -38,8 +39,9 @@ pub static NET_INPUT_BYTES_TOTAL: Metric =
     Metric::counter("redis_net_input_bytes_total", "Bytes read from the network.");
 pub static NET_OUTPUT_BYTES_TOTAL: Metric =
     Metric::counter("redis_net_output_bytes_total", "Bytes written to the network.");
-pub static DB_KEYS: Metric = Metric::gauge("redis_db_keys", "Keys by database.");
-pub static DB_KEYS_EXPIRING: Metric = Metric::gauge("redis_db_keys_expiring", "Keys with a time to live, by database.");
+pub static DB_KEYS: Metric = Metric::gauge("redis_db_keys", "Keys by database.").labelled(&["db"]);
+pub static DB_KEYS_EXPIRING: Metric =
+    Metric::gauge("redis_db_keys_expiring", "Keys with a time to live, by database.").labelled(&["db"]);
 pub static LOADING_DUMP_FILE: Metric =
     Metric::gauge("redis_loading_dump_file", "Whether the server is loading its data (1) or not (0).");
 pub static RDB_LAST_SAVE_TIMESTAMP_SECONDS: Metric = Metric::gauge(
@@ -62,20 +64,28 @@ pub static AOF_LAST_BGREWRITE_STATUS: Metric = Metric::gauge(
 );
 pub static CONNECTED_SLAVES: Metric = Metric::gauge("redis_connected_slaves", "Replicas that are connected.");
 pub static CONNECTED_SLAVE_LAG_SECONDS: Metric =
-    Metric::gauge("redis_connected_slave_lag_seconds", "Since when a replica has acknowledged nothing.");
+    Metric::gauge("redis_connected_slave_lag_seconds", "Since when a replica has acknowledged nothing.").labelled(&[
+        "slave_ip",
+        "slave_port",
+        "slave_state",
+    ]);
 pub static MASTER_LINK_UP: Metric =
-    Metric::gauge("redis_master_link_up", "On a replica: whether it is connected to its master (1) or not (0).");
+    Metric::gauge("redis_master_link_up", "On a replica: whether it is connected to its master (1) or not (0).")
+        .labelled(&["master_host", "master_port"]);
 pub static MASTER_LAST_IO_SECONDS_AGO: Metric =
-    Metric::gauge("redis_master_last_io_seconds_ago", "On a replica: since when its master has said nothing.");
+    Metric::gauge("redis_master_last_io_seconds_ago", "On a replica: since when its master has said nothing.")
+        .labelled(&["master_host", "master_port"]);
 pub static MASTER_SYNC_IN_PROGRESS: Metric =
-    Metric::gauge("redis_master_sync_in_progress", "On a replica: whether its master is sending it all data (1).");
+    Metric::gauge("redis_master_sync_in_progress", "On a replica: whether its master is sending it all data (1).")
+        .labelled(&["master_host", "master_port"]);
 pub static MASTER_REPL_OFFSET: Metric =
     Metric::gauge("redis_master_repl_offset", "The server's own offset in the replication stream.");
 pub static POOL_EXHAUSTED: Metric = Metric::gauge(
     "watchkeeper_redis_pool_exhausted",
     "Whether no connection is left: by path, fresh (a new one was refused) or held (the held one was refused, or \
      clients have reached maxclients where the server tells it).",
-);
+)
+.labelled(&["path"]);
 pub static RDB_SAVED: Metric = Metric::gauge(
     "watchkeeper_redis_rdb_saved",
     "Whether a snapshot was saved since the server started (1) or none (0).",

@@ -14,7 +14,8 @@ pub const STATUS_CODE: &Metric = &Metric::gauge(
 pub const DURATION: &Metric = &Metric::gauge(
     "probe_websocket_duration_seconds",
     "How long each phase took, in seconds: resolve, connect, tls, upgrade, ping, close.",
-);
+)
+.labelled(&["phase"]);
 pub const PING_SECONDS: &Metric =
     &Metric::gauge("watchkeeper_websocket_ping_seconds", "How long the last pong over the held connection took.");
 pub const LOAD_KNOWN: &Metric = &Metric::gauge(

@@ -1,11 +1,17 @@
-//! Canonical PromQL.
+//! Canonical PromQL, as Prometheus 3.5 writes it, but so that it is always read back as the same tree: names in lists
+//! of labels are quoted where they must be, `ignoring ()` stays before `group_left`, and infinity has no sign.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{Aggregate, At, Binary, Expr, ExprKind, Selector, Side, Subquery, is_label_name, is_metric_name};
-use crate::matcher::{Matcher, quote};
+use super::{
+    Aggregate, At, Binary, Expr, ExprKind, Selector, Side, Subquery, is_grouping_label, is_label_name, is_metric_name,
+};
+use crate::matcher::{MatchOp, Matcher, quote};
 use crate::sample::METRIC_NAME;
+
+/// Words that are not read as a metric's name.
+const RESERVED: [&str; 8] = ["atan2", "on", "ignoring", "group_left", "group_right", "bool", "inf", "nan"];
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,21 +44,27 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_name = |matcher: &&Matcher| {
-            &*matcher.name == METRIC_NAME && matcher.op.symbol() == "=" && is_metric_name(&matcher.value)
-        };
-        let name = self.matchers.iter().find(is_name);
-        let others: Vec<&Matcher> =
-            self.matchers.iter().filter(|matcher| !name.is_some_and(|name| std::ptr::eq(name, *matcher))).collect();
-        f.write_str(name.map_or("", |name| &name.value))?;
+        let name = bare_name(&self.matchers);
+        let others = self.matchers.iter().enumerate().filter(|(place, _)| Some(*place) != name);
+        let mut others: Vec<String> = others.map(|(_, matcher)| matcher_text(matcher)).collect();
+        others.sort();
+        f.write_str(name.map_or("", |place| &self.matchers[place].value))?;
         if !others.is_empty() || name.is_none() {
-            write!(f, "{{{}}}", others.iter().map(|matcher| matcher_text(matcher)).collect::<Vec<_>>().join(", "))?;
+            write!(f, "{{{}}}", others.join(","))?;
         }
         if let Some(range) = self.range {
             write!(f, "[{}]", duration(range))?;
         }
         modifiers(f, self.at, self.offset)
     }
+}
+
+/// Which matcher is written as a name before the braces, where none within may be on the name.
+fn bare_name(matchers: &[Matcher]) -> Option<usize> {
+    let mut names = matchers.iter().enumerate().filter(|(_, matcher)| &*matcher.name == METRIC_NAME);
+    let (place, matcher) = names.next().filter(|_| names.next().is_none())?;
+    let is_reserved = RESERVED.iter().any(|word| matcher.value.eq_ignore_ascii_case(word));
+    (matcher.op == MatchOp::Equal && is_metric_name(&matcher.value) && !is_reserved).then_some(place)
 }
 
 impl fmt::Display for Subquery {
@@ -79,18 +91,28 @@ fn modifiers(f: &mut fmt::Formatter<'_>, at: Option<At>, offset: i64) -> fmt::Re
     }
 }
 
+/// Years, weeks and days stand alone or not at all, as Prometheus writes them: `1w`, but `8d`.
 fn duration(millis: i64) -> String {
-    crate::duration::format(Duration::from_millis(millis.unsigned_abs()))
+    const DAY: u64 = 86_400_000;
+    match millis.unsigned_abs() {
+        0 => "0s".to_owned(),
+        millis if millis % (365 * DAY) == 0 => format!("{}y", millis / (365 * DAY)),
+        millis if millis % (7 * DAY) == 0 => format!("{}w", millis / (7 * DAY)),
+        millis => crate::duration::format(Duration::from_millis(millis)),
+    }
+}
+
+/// The matchers in one order, whatever theirs is.
+pub fn in_order(matchers: &[Matcher]) -> Vec<&Matcher> {
+    let mut ordered: Vec<&Matcher> = matchers.iter().collect();
+    ordered.sort_by(|a, b| (&a.name, a.op.symbol(), &a.value).cmp(&(&b.name, b.op.symbol(), &b.value)));
+    ordered
 }
 
 /// A label name that is not of the classic form stands in quotes.
 fn matcher_text(matcher: &Matcher) -> String {
-    let name = label(&matcher.name);
+    let name = if is_label_name(&matcher.name) { matcher.name.to_string() } else { quote(&matcher.name) };
     format!("{name}{}{}", matcher.op.symbol(), quote(&matcher.value))
-}
-
-fn label(name: &str) -> String {
-    if is_label_name(name) { name.to_owned() } else { quote(name) }
 }
 
 impl fmt::Display for Binary {
@@ -125,5 +147,6 @@ impl fmt::Display for Aggregate {
 }
 
 fn labels(names: &[String]) -> String {
-    names.iter().map(|name| label(name)).collect::<Vec<_>>().join(", ")
+    let label = |name: &String| if is_grouping_label(name) { name.clone() } else { quote(name) };
+    names.iter().map(label).collect::<Vec<_>>().join(", ")
 }

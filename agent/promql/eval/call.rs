@@ -3,71 +3,66 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{EvalError, Evaluation, Series, Value, error, series_between, unique, without_names};
-use crate::matcher::{MatchOp, Matcher};
-use crate::promql::ast::{Call, Expr, ExprKind, Selector};
+use super::moment::{Moment, names_one_metric};
+use super::vector::{Vector, has_duplicates};
+use super::{Annotation, EvalError, Intermediate, Point, SAME_LABELS, error};
+use crate::matcher::{MatchOp, Matcher, quote};
+use crate::promql::aggregate::go_number;
+use crate::promql::ast::{Call, Expr, ExprKind, Selector, ValueType};
 use crate::promql::function::Function;
+use crate::promql::functions::histogram::Results;
 use crate::promql::functions::window::{OfWindow, Window, of_window};
 use crate::promql::functions::{OfValue, date, histogram, of_value, relabel};
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp};
+use crate::promql::key::Kept;
+use crate::promql::math::{nan_first, nan_last};
+use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
 
-impl Evaluation<'_> {
-    pub(super) fn call(&mut self, call: &Call, span: &Range<usize>) -> Result<Value, EvalError> {
-        match (call.function, call.arguments.as_slice()) {
-            (Function::Time, _) => return Ok(Value::Scalar(self.now())),
-            (Function::Scalar, [vector]) => return Ok(Value::Scalar(only(&self.vector(vector)?))),
-            _ => {}
-        }
-        let samples = match (call.function, call.arguments.as_slice()) {
-            (Function::Vector, [scalar]) => vec![Sample { labels: Labels::default(), value: self.scalar(scalar)? }],
-            (Function::Absent, [vector]) => absent(self.vector(vector)?.is_empty(), vector),
-            (Function::AbsentOverTime, [range]) => absent(self.matrix(range)?.is_empty(), range),
-            (Function::Timestamp, [vector]) => self.timestamps(vector, span)?,
-            (Function::HistogramQuantile, [q, buckets]) => {
-                let q = self.scalar(q)?;
-                unique(histogram::quantiles(q, &self.vector(buckets)?), span)?
+impl Moment<'_> {
+    pub fn call(&mut self, call: &Call, expr: &Expr) -> Result<Intermediate, EvalError> {
+        let vector = match (call.function, call.arguments.as_slice()) {
+            (Function::Time, _) => return Ok(Intermediate::Scalar(self.now())),
+            (Function::Pi, _) => return Ok(Intermediate::Scalar(std::f64::consts::PI)),
+            (Function::Scalar, [vector]) => return Ok(Intermediate::Scalar(only(&self.vector(vector)?.samples))),
+            (Function::Vector, [scalar]) => Vector::one(Labels::default(), self.scalar(scalar)?),
+            (Function::Absent, [vector]) => absent(self.vector(vector)?.samples.is_empty(), vector),
+            (Function::AbsentOverTime, [range]) => {
+                let mut nothing = true;
+                self.visit(range, &mut |_, _| nothing = false)?;
+                absent(nothing, range)
             }
-            (Function::LabelReplace | Function::LabelJoin, _) => self.relabelled(call, span)?,
-            (function, arguments) => self.computed(function, arguments, span)?,
+            (Function::Timestamp, [vector]) => self.timestamps(vector, expr)?,
+            (Function::Sort | Function::SortDesc, [vector]) => self.in_order(call.function, vector, expr)?,
+            (Function::HistogramQuantile | Function::HistogramFraction, [limits @ .., buckets]) => {
+                self.histogram(limits, buckets, expr)?
+            }
+            (Function::LabelReplace | Function::LabelJoin, _) => self.relabelled(call, expr)?,
+            (function, arguments) => self.computed(function, arguments, expr)?,
         };
-        Ok(Value::Vector(samples))
+        Ok(Intermediate::Vector(vector))
     }
 
     /// The functions that compute something of a value, a time, or a window.
-    fn computed(
-        &mut self,
-        function: Function,
-        arguments: &[Expr],
-        span: &Range<usize>,
-    ) -> Result<Vec<Sample>, EvalError> {
+    fn computed(&mut self, function: Function, arguments: &[Expr], expr: &Expr) -> Result<Vector, EvalError> {
         if let Some(compute) = of_window(function) {
-            return self.windows(function, compute, arguments, span);
+            return self.windows(function, compute, arguments, expr);
         }
         if let Some(part) = date::part(function) {
-            let mut samples = self.times(arguments)?;
-            samples.iter_mut().for_each(|sample| sample.value = part(whole(sample.value)) as f64);
-            return without_names(samples, span);
+            let (times, from) = self.times(arguments, expr)?;
+            return self.without_names(times.map(|value| part(whole(value)) as f64), expr, from, false);
         }
         match (of_value(function), arguments) {
-            (Some(compute), [vector, scalars @ ..]) => self.values(compute, vector, scalars, span),
-            _ => Err(error(span, format!("{} cannot be evaluated", function.name()))),
+            (Some(compute), [vector, scalars @ ..]) => self.values(compute, vector, scalars, expr),
+            _ => Err(error(&expr.span, format!("{} cannot be evaluated", function.name()))),
         }
     }
 
-    fn values(
-        &mut self,
-        compute: OfValue,
-        vector: &Expr,
-        scalars: &[Expr],
-        span: &Range<usize>,
-    ) -> Result<Vec<Sample>, EvalError> {
-        let mut samples = self.vector(vector)?;
+    fn values(&mut self, compute: OfValue, from: &Expr, scalars: &[Expr], expr: &Expr) -> Result<Vector, EvalError> {
+        let vector = self.vector(from)?;
         let scalars = scalars.iter().map(|scalar| self.scalar(scalar)).collect::<Result<Vec<f64>, EvalError>>()?;
         if matches!(scalars.as_slice(), [least, most] if most < least) {
-            return Ok(Vec::new());
+            return Ok(Vector::default());
         }
-        samples.iter_mut().for_each(|sample| sample.value = compute(sample.value, &scalars));
-        without_names(samples, span)
+        self.without_names(vector.map(|value| compute(value, &scalars)), expr, from, false)
     }
 
     /// A function of the window of each series. The range and a scalar come in either order.
@@ -76,81 +71,192 @@ impl Evaluation<'_> {
         function: Function,
         compute: OfWindow,
         arguments: &[Expr],
-        span: &Range<usize>,
-    ) -> Result<Vec<Sample>, EvalError> {
-        let (mut parameter, mut selected) = (f64::NAN, None);
-        for argument in arguments {
-            match (self.value(argument)?, &argument.unwrapped().kind) {
-                (Value::Scalar(value), _) => parameter = value,
-                (Value::Matrix(series), ExprKind::Selector(selector)) => selected = Some((series, selector)),
-                _ => {}
+        expr: &Expr,
+    ) -> Result<Vector, EvalError> {
+        let (scalars, ranges): (Vec<&Expr>, Vec<&Expr>) = arguments.iter().partition(|argument| is_scalar(argument));
+        let [range] = ranges.as_slice() else { return Err(error(&expr.span, "a range vector was expected")) };
+        let parameter = scalars.first().map_or(Ok(f64::NAN), |scalar| self.scalar(scalar))?;
+        let ((start, end), at) = (self.window(range)?, self.at);
+        let mut samples = Vec::new();
+        self.visit(range, &mut |labels, points| {
+            if let Some(value) = compute(&Window { points, start, end, at, parameter }) {
+                samples.push(Sample { labels: labels.clone(), value });
+            }
+        })?;
+        if let (Function::QuantileOverTime, [quantile]) = (function, scalars.as_slice())
+            && !samples.is_empty()
+        {
+            self.check_quantile(parameter, &quantile.span);
+        }
+        if matches!(function, Function::Rate | Function::Increase) {
+            self.tell_of_gauges(&samples, range);
+        }
+        let vector = Vector::named(samples);
+        if function == Function::LastOverTime { Ok(vector) } else { self.without_names(vector, expr, range, true) }
+    }
+
+    /// What Prometheus says of a rate of what is no counter by its name.
+    fn tell_of_gauges(&mut self, samples: &[Sample], range: &Expr) {
+        let looked_at = if names_one_metric(range) { samples.len().min(1) } else { samples.len() };
+        // Of a subquery's place nothing is known there.
+        let span = if is_subquery(range) { 0..0 } else { range.unwrapped().span.clone() };
+        for name in samples[..looked_at].iter().map(|sample| sample.labels.metric_name()) {
+            let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|ending| name.ends_with(ending));
+            if !name.is_empty() && !is_counter {
+                let endings = "name does not end in _total/_sum/_count/_bucket";
+                let message = format!("metric might not be a counter, {endings}: {}", quote(name));
+                self.annotate(false, message, &span);
             }
         }
-        let Some((series, selector)) = selected else { return Err(error(span, "a range vector was expected")) };
-        let end = self.time_of(selector.at, selector.offset);
-        let start = end.saturating_sub(selector.range.unwrap_or_default());
-        let value = |Series { labels, points }: Series| {
-            let value = compute(&Window { points: &points, start, end, at: self.at, parameter })?;
-            Some(Sample { labels, value })
-        };
-        let samples = series.into_iter().filter_map(value).collect();
-        if function == Function::LastOverTime { Ok(samples) } else { without_names(samples, span) }
     }
 
-    fn matrix(&mut self, expr: &Expr) -> Result<Vec<Series>, EvalError> {
-        match self.value(expr)? {
-            Value::Matrix(series) => Ok(series),
-            _ => Err(error(&expr.span, "a range vector was expected")),
+    /// What Prometheus says of a quantile that is none.
+    pub fn check_quantile(&mut self, q: f64, span: &Range<usize>) {
+        if !(0.0..=1.0).contains(&q) {
+            let q = go_number(q);
+            self.annotate(true, format!("quantile value should be between 0 and 1, got {q}"), span);
         }
     }
 
-    /// The times that a function of dates is given; without an argument the evaluation's.
-    fn times(&mut self, arguments: &[Expr]) -> Result<Vec<Sample>, EvalError> {
+    fn annotate(&mut self, is_warning: bool, message: String, span: &Range<usize>) {
+        self.ledger.annotate(Annotation { is_warning, message, span: span.clone() });
+    }
+
+    /// The times that a function of dates is given, and by what; without an argument the evaluation's.
+    fn times<'e>(&mut self, arguments: &'e [Expr], expr: &'e Expr) -> Result<(Vector, &'e Expr), EvalError> {
         match arguments {
-            [vector, ..] => self.vector(vector),
-            [] => Ok(vec![Sample { labels: Labels::default(), value: self.now() }]),
+            [vector, ..] => Ok((self.vector(vector)?, vector)),
+            [] => Ok((Vector::one(Labels::default(), self.now()), expr)),
         }
     }
 
     /// Of a selector's samples the times that they bear; of any other vector the evaluation's.
-    fn timestamps(&mut self, vector: &Expr, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
-        let mut samples = self.vector(vector)?;
-        let times = match &vector.unwrapped().kind {
-            ExprKind::Selector(selector) => self.times_of(selector),
-            _ => HashMap::new(),
+    fn timestamps(&mut self, from: &Expr, expr: &Expr) -> Result<Vector, EvalError> {
+        let (mut vector, times) = match &from.unwrapped().kind {
+            ExprKind::Selector(selector) if selector.at.is_some() && selector.offset != 0 => {
+                self.fixed_samples(selector, &from.span)?
+            }
+            ExprKind::Selector(selector) => {
+                let until = self.time_of(selector.at, selector.offset);
+                (self.vector(from)?, self.times_of(selector, until, self.settings.lookback))
+            }
+            _ => (self.vector(from)?, HashMap::new()),
         };
-        for sample in &mut samples {
+        for sample in &mut vector.samples {
             sample.value = times.get(&sample.labels).map_or_else(|| self.now(), |at| seconds(*at));
         }
-        without_names(samples, span)
+        self.without_names(vector, expr, from, false)
+    }
+
+    /// What `timestamp` is told of a selector with both `@` and `offset`. Prometheus looks without the offset there, but
+    /// only at what it had selected with it.
+    fn fixed_samples(
+        &self,
+        selector: &Selector,
+        span: &Range<usize>,
+    ) -> Result<(Vector, HashMap<Labels, Timestamp>), EvalError> {
+        let until = self.time_of(selector.at, selector.offset.max(0));
+        let lookback = self.settings.lookback.saturating_sub(selector.offset.saturating_abs());
+        let samples = self.data.instant(&selector.matchers, until, lookback);
+        self.settings.check_series(samples.len(), span)?;
+        Ok((Vector::named(samples), self.times_of(selector, until, lookback)))
     }
 
     /// When the newest samples of the selector's series were taken. What has none within the lookback (a value that is
     /// held) counts as taken now.
-    fn times_of(&self, selector: &Selector) -> HashMap<Labels, Timestamp> {
-        let until = self.time_of(selector.at, selector.offset);
-        let after = until.saturating_sub(self.settings.lookback);
-        let series = series_between(self.data, &selector.matchers, after, until);
-        series.into_iter().filter_map(|series| Some((series.labels, series.points.last()?.at))).collect()
+    fn times_of(&self, selector: &Selector, until: Timestamp, lookback: i64) -> HashMap<Labels, Timestamp> {
+        let after = until.saturating_sub(lookback);
+        let mut times = HashMap::new();
+        self.data.range(&selector.matchers, after, until, &mut |labels: &Labels, points: &[Point]| {
+            if let Some(newest) = points.iter().rev().find(|point| !is_stale(point.value)) {
+                times.insert(labels.clone(), newest.at);
+            }
+        });
+        times
     }
 
-    fn relabelled(&mut self, call: &Call, span: &Range<usize>) -> Result<Vec<Sample>, EvalError> {
-        let [vector, texts @ ..] = call.arguments.as_slice() else { return Ok(Vec::new()) };
-        let mut samples = self.vector(vector)?;
-        let texts: Vec<&str> = texts.iter().map(text).collect();
-        match (texts.as_slice(), &call.pattern) {
-            ([destination, replacement, source, _], Some(pattern)) if call.function == Function::LabelReplace => {
-                relabel::replace(&mut samples, destination, replacement, source, pattern);
-            }
-            ([destination, separator, sources @ ..], _) => relabel::join(&mut samples, destination, separator, sources),
-            _ => {}
+    /// By value, NaN last either way. Of a range evaluation the order is lost.
+    fn in_order(&mut self, function: Function, vector: &Expr, expr: &Expr) -> Result<Vector, EvalError> {
+        if self.query.from < self.query.to {
+            let message = "sort is ineffective for range queries since results are always ordered by labels";
+            self.annotate(true, message.to_owned(), &expr.span);
         }
-        unique(samples, span)
+        let mut vector = self.vector(vector)?;
+        vector.samples.sort_by(|a, b| match function {
+            Function::Sort => nan_last(a.value, b.value),
+            _ => nan_first(b.value, a.value),
+        });
+        Ok(vector)
+    }
+
+    /// `histogram_quantile` with one limit, `histogram_fraction` with two.
+    fn histogram(&mut self, limits: &[Expr], buckets: &Expr, expr: &Expr) -> Result<Vector, EvalError> {
+        let numbers = limits.iter().map(|limit| self.scalar(limit)).collect::<Result<Vec<f64>, EvalError>>()?;
+        let samples = self.vector(buckets)?.settled().samples;
+        if let ([q], [place]) = (numbers.as_slice(), limits) {
+            self.check_quantile(*q, &place.span);
+        }
+        let Results { samples, levelled, malformed } = match numbers.as_slice() {
+            [q] => histogram::quantiles(*q, &samples),
+            [lower, upper] => histogram::fractions(*lower, *upper, &samples),
+            _ => Results::default(),
+        };
+        for (name, bound) in malformed {
+            let message = format!(
+                "bucket label \"le\" is missing or has a malformed value of {} for metric name {}",
+                quote(&bound),
+                quote(&name)
+            );
+            self.annotate(true, message, &buckets.span);
+        }
+        for name in levelled {
+            let message = format!(
+                "input to histogram_quantile needed to be fixed for monotonicity (see \
+                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric \
+                 name {}",
+                quote(&name)
+            );
+            self.annotate(false, message, &buckets.span);
+        }
+        if has_duplicates(&samples, Kept::All) {
+            return Err(error(&expr.span, SAME_LABELS));
+        }
+        Ok(Vector::named(samples))
+    }
+
+    fn relabelled(&mut self, call: &Call, expr: &Expr) -> Result<Vector, EvalError> {
+        let [vector, texts @ ..] = call.arguments.as_slice() else { return Ok(Vector::default()) };
+        let mut samples = self.vector(vector)?.shown();
+        let texts: Vec<&str> = texts.iter().map(text).collect();
+        let room = self.settings.work.saturating_sub(self.ledger.work);
+        let work = match (texts.as_slice(), &call.pattern) {
+            ([destination, replacement, source, _], Some(pattern)) if call.function == Function::LabelReplace => {
+                relabel::replace(&mut samples, destination, replacement, source, pattern, room)
+            }
+            ([destination, separator, sources @ ..], _) => {
+                relabel::join(&mut samples, destination, separator, sources, room)
+            }
+            _ => Ok(0),
+        };
+        let work = work.map_err(|too_long| error(&expr.span, too_long.to_string()))?;
+        self.ledger.spend(work, self.settings, &expr.span)?;
+        if has_duplicates(&samples, Kept::All) {
+            return Err(error(&expr.span, SAME_LABELS));
+        }
+        Ok(Vector::named(samples))
     }
 
     fn now(&self) -> f64 {
         seconds(self.at)
     }
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr.unwrapped().kind, ExprKind::Subquery(_))
+}
+
+fn is_scalar(expr: &Expr) -> bool {
+    expr.value_type() == ValueType::Scalar
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
@@ -180,8 +286,8 @@ fn text(expr: &Expr) -> &str {
     }
 }
 
-fn absent(nothing: bool, argument: &Expr) -> Vec<Sample> {
-    if nothing { vec![Sample { labels: absent_labels(argument), value: 1.0 }] } else { Vec::new() }
+fn absent(nothing: bool, argument: &Expr) -> Vector {
+    if nothing { Vector::one(absent_labels(argument), 1.0) } else { Vector::default() }
 }
 
 /// What is known of a missing series: the labels that a selector asks for by equality, once and without

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::promql::key::{Kept, Key};
-use crate::sample::{METRIC_NAME, Sample};
+use crate::promql::key::{Kept, Key, is_reserved};
+use crate::sample::Sample;
 
 /// The label that holds a bucket's upper bound.
 const BOUND: &str = "le";
@@ -17,43 +17,127 @@ struct Bucket {
     count: f64,
 }
 
-/// `histogram_quantile`: one sample per histogram, under its metric's name still. Series whose `le` is no number are
-/// passed over.
-pub fn quantiles(q: f64, samples: &[Sample]) -> Vec<Sample> {
+/// What a function of histograms gives.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// One sample per histogram.
+    pub samples: Vec<Sample>,
+    /// Names of histograms whose counts fell from a bucket to the next by more than rounding explains.
+    pub levelled: Vec<String>,
+    /// Series whose `le` is no number: their names, and what it is. They are passed over.
+    pub malformed: Vec<(String, String)>,
+}
+
+/// `histogram_quantile`.
+pub fn quantiles(q: f64, samples: &[Sample]) -> Results {
+    of_histograms(samples, |buckets| quantile(q, buckets))
+}
+
+/// `histogram_fraction`: of each histogram which part of the observations lies between two values.
+pub fn fractions(lower: f64, upper: f64, samples: &[Sample]) -> Results {
+    of_histograms(samples, |buckets| (fraction(lower, upper, buckets), false))
+}
+
+/// `compute` gives a value, and whether the counts had to be levelled.
+fn of_histograms(samples: &[Sample], compute: impl Fn(Vec<Bucket>) -> (f64, bool)) -> Results {
+    let mut results = Results::default();
+    for (sample, buckets) in histograms(samples, &mut results.malformed) {
+        let (value, levelled) = compute(buckets);
+        if levelled {
+            results.levelled.push(sample.labels.metric_name().to_owned());
+        }
+        let labels = sample.labels.filtered(|name| name != BOUND && !is_reserved(name));
+        results.samples.push(Sample { labels, value });
+    }
+    results
+}
+
+/// The buckets of each histogram, with one of its samples.
+fn histograms<'a>(samples: &'a [Sample], malformed: &mut Vec<(String, String)>) -> Vec<(&'a Sample, Vec<Bucket>)> {
     let names = [BOUND.to_owned()];
     let mut places: HashMap<(&str, Key<'_>), usize> = HashMap::new();
-    let mut histograms: Vec<(&Sample, Vec<Bucket>)> = Vec::new();
+    let mut found: Vec<(&Sample, Vec<Bucket>)> = Vec::new();
     for sample in samples {
-        let Ok(bound) = sample.labels.get(BOUND).parse() else { continue };
-        let key = (sample.labels.metric_name(), Key { labels: &sample.labels, kept: Kept::Others(&names) });
-        let place = *places.entry(key).or_insert(histograms.len());
-        if place == histograms.len() {
-            histograms.push((sample, Vec::new()));
+        let (name, bound) = (sample.labels.metric_name(), sample.labels.get(BOUND));
+        let Some(upper) = upper_bound(bound) else {
+            malformed.push((name.to_owned(), bound.to_owned()));
+            continue;
+        };
+        let key = (name, Key { labels: &sample.labels, kept: Kept::Others(&names) });
+        let place = *places.entry(key).or_insert(found.len());
+        if place == found.len() {
+            found.push((sample, Vec::new()));
         }
-        histograms[place].1.push(Bucket { bound, count: sample.value });
+        found[place].1.push(Bucket { bound: upper, count: sample.value });
     }
-    let result = |(sample, buckets): (&Sample, Vec<Bucket>)| Sample {
-        labels: sample.labels.filtered(|name| name != BOUND && name != METRIC_NAME),
-        value: quantile(q, buckets),
-    };
-    histograms.into_iter().map(result).collect()
+    found
+}
+
+/// As Go reads numbers: what is too large for one is none.
+fn upper_bound(text: &str) -> Option<f64> {
+    let overflows = |bound: &f64| bound.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
+    text.parse().ok().filter(|bound| !overflows(bound))
+}
+
+/// By straight lines within the buckets that hold the limits. The lowest bucket begins at 0 where its bound is positive,
+/// else a limit within it counts the whole of it: as after Prometheus 3.5, which gives NaN for a limit in either.
+fn fraction(lower: f64, upper: f64, mut buckets: Vec<Bucket>) -> f64 {
+    buckets.sort_by(|a, b| a.bound.total_cmp(&b.bound));
+    if buckets.last().is_none_or(|bucket| bucket.bound != f64::INFINITY) {
+        return f64::NAN;
+    }
+    merge_equal(&mut buckets);
+    let total = buckets.last().map_or(0.0, |bucket| bucket.count);
+    if total == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    (rank_of(upper, &buckets, total) - rank_of(lower, &buckets, total)) / total
+}
+
+/// How many observations lie below a value.
+fn rank_of(value: f64, buckets: &[Bucket], total: f64) -> f64 {
+    let is_positive = buckets.first().is_some_and(|lowest| lowest.bound > 0.0);
+    let (mut start, mut below) = (if is_positive { 0.0 } else { f64::NEG_INFINITY }, 0.0);
+    // Unlike `min`, this keeps NaN.
+    let limited = |rank: f64| if rank > total { total } else { rank };
+    for Bucket { bound, count } in buckets {
+        if start >= value {
+            return limited(below);
+        }
+        if *bound > value {
+            let is_open = start == f64::NEG_INFINITY;
+            return limited(if is_open { *count } else { below + (count - below) * (value - start) / (bound - start) });
+        }
+        (start, below) = (*bound, *count);
+    }
+    total
 }
 
 /// By a straight line within the bucket that holds the quantile. The lowest bucket begins at 0 where its bound is
 /// positive; of the highest, which has no upper end, the lower bound is given.
-fn quantile(q: f64, mut buckets: Vec<Bucket>) -> f64 {
+fn quantile(q: f64, mut buckets: Vec<Bucket>) -> (f64, bool) {
     if q.is_nan() {
-        return f64::NAN;
+        return (f64::NAN, false);
     }
     if !(0.0..=1.0).contains(&q) {
-        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
+        return (if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY }, false);
     }
     buckets.sort_by(|a, b| a.bound.total_cmp(&b.bound));
+    if buckets.last().is_none_or(|highest| highest.bound != f64::INFINITY) {
+        return (f64::NAN, false);
+    }
     merge_equal(&mut buckets);
-    make_monotonic(&mut buckets);
-    let [below @ .., highest] = buckets.as_slice() else { return f64::NAN };
+    let levelled = make_monotonic(&mut buckets);
+    (quantile_of_monotonic(q, &buckets), levelled)
+}
+
+fn quantile_of_monotonic(q: f64, buckets: &[Bucket]) -> f64 {
+    let [below @ .., highest] = buckets else { return f64::NAN };
     let Some(second) = below.last() else { return f64::NAN };
-    if highest.bound != f64::INFINITY || highest.count == 0.0 {
+    if highest.count == 0.0 {
         return f64::NAN;
     }
     let rank = q * highest.count;
@@ -61,7 +145,8 @@ fn quantile(q: f64, mut buckets: Vec<Bucket>) -> f64 {
     match (place.checked_sub(1).map(|before| below[before]), below.get(place)) {
         (_, None) => second.bound,
         (None, Some(lowest)) if lowest.bound <= 0.0 => lowest.bound,
-        (None, Some(lowest)) => lowest.bound * (rank / lowest.count),
+        // A rank of -0 gives 0.
+        (None, Some(lowest)) => 0.0 + lowest.bound * (rank / lowest.count),
         (Some(before), Some(bucket)) => {
             before.bound + (bucket.bound - before.bound) * ((rank - before.count) / (bucket.count - before.count))
         }
@@ -89,16 +174,20 @@ fn merge_equal(buckets: &mut Vec<Bucket>) {
     });
 }
 
-/// Counts must not fall from a bucket to the next: differences by rounding are taken out, and a fall is levelled.
-fn make_monotonic(buckets: &mut [Bucket]) {
-    let Some(mut before) = buckets.first().map(|bucket| bucket.count) else { return };
+/// Counts must not fall from a bucket to the next: differences by rounding are taken out, and a fall is levelled: then true.
+fn make_monotonic(buckets: &mut [Bucket]) -> bool {
+    let (mut before, mut levelled) = (buckets.first().map_or(0.0, |bucket| bucket.count), false);
     for bucket in buckets.iter_mut().skip(1) {
-        if nearly_equal(before, bucket.count) || bucket.count < before {
+        if nearly_equal(before, bucket.count) {
             bucket.count = before;
+        } else if bucket.count < before {
+            bucket.count = before;
+            levelled = true;
         } else {
             before = bucket.count;
         }
     }
+    levelled
 }
 
 fn nearly_equal(a: f64, b: f64) -> bool {

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::matcher::Matcher;
-use crate::promql::{Point, Select, Series, Settings, Value, evaluate, parse};
-use crate::sample::{Labels, Sample, Timestamp, is_stale, stale_marker};
+use super::fixed::Fixed;
+use crate::promql::{Point, Series, Settings, Steps, Value, evaluate, evaluate_range, parse};
+use crate::sample::{Labels, Timestamp, stale_marker};
 
 #[derive(Deserialize)]
-struct Recorded<T> {
+struct Recorded {
     /// Seconds.
     at: Timestamp,
     /// Samples as text.
     series: Vec<(Labels, String)>,
-    cases: Vec<T>,
+    cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
@@ -23,89 +23,134 @@ struct Case {
     /// How long before the recording's time it was asked, milliseconds.
     #[serde(default)]
     ago: i64,
+    /// Start and end, as milliseconds after the recording's time, and step of a range query.
+    range: Option<(i64, i64, i64)>,
     scalar: Option<String>,
     vector: Option<Vec<(Labels, String)>>,
+    matrix: Option<Vec<(Labels, String)>>,
     fails: Option<String>,
 }
 
-/// Series over time, by their labels.
-struct Fixed(Vec<Series>);
+/// An answer of either side, with times as milliseconds after the recording's.
+type Answer = Result<BTreeMap<Labels, Vec<Point>>, String>;
 
-impl Fixed {
-    fn matching<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = &'a Series> {
-        self.0.iter().filter(|series| matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)))
+/// How a recording writes a float.
+type Read = fn(&str) -> f64;
+
+impl Recorded {
+    fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap()
     }
-}
 
-impl Select for Fixed {
-    fn instant(&self, matchers: &[Matcher], at: Timestamp, lookback: i64) -> Vec<Sample> {
-        let newest = |series: &Series| {
-            let point = series.points.iter().rev().find(|point| point.at <= at)?;
-            let shown = point.at > at - lookback && !is_stale(point.value);
-            shown.then(|| Sample { labels: series.labels.clone(), value: point.value })
+    /// The samples, of a file that writes them as pairs of time and value.
+    fn samples(&self) -> Fixed {
+        let series = |(labels, text): &(Labels, String)| {
+            let points = points(text, from_decimal).into_iter();
+            let points = points.map(|point| Point { at: self.at * 1_000 + point.at, ..point }).collect();
+            Series { labels: labels.clone(), points }
         };
-        self.matching(matchers).filter_map(newest).collect()
+        let mut all: Vec<Series> = self.series.iter().map(series).collect();
+        // As Prometheus has them: a sum's last digits depend on the order.
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Fixed::new(all)
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
-        for Series { labels, points } in self.matching(matchers) {
-            let from = points.partition_point(|point| point.at <= after);
-            let to = points.partition_point(|point| point.at <= until);
-            if from < to {
-                visit(labels, &points[from..to]);
-            }
+    /// Fails where any of these cases has another answer than the recorded one.
+    fn check<'a>(&self, data: &Fixed, read: Read, cases: impl Iterator<Item = &'a Case>) {
+        let (mut asked, mut wrong) = (0, Vec::new());
+        for case in cases {
+            asked += 1;
+            wrong.extend(difference(case, &ours(case, data, self.at * 1_000), &theirs(case, read)));
         }
+        println!("{} of {asked} differ", wrong.len());
+        assert!(wrong.is_empty(), "{} of {asked} differ:\n{}", wrong.len(), wrong.join("\n"));
     }
-}
 
-fn answer(expr: &str, data: &Fixed, at: Timestamp) -> Result<Value, String> {
-    let expr = parse(expr).map_err(|error| error.message)?;
-    evaluate(&expr, data, at, &Settings::default()).map_err(|error| error.message)
-}
-
-/// Whether two values agree: to the last bit, any NaN being one. Powers and the exponential may differ in
-/// the last place, as libraries of mathematics do.
-fn agree(expr: &str, ours: f64, theirs: f64) -> bool {
-    let roughly = ["^", "exp("].iter().any(|word| expr.contains(word));
-    let same = ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan());
-    same || (roughly && (ours - theirs).abs() <= ours.abs() * 1e-15)
-}
-
-fn difference(case: &Case, ours: Result<Value, String>, read: fn(&str) -> f64) -> Option<String> {
-    let describe = |what: String| Some(format!("{} (ago {})\n    {what}", case.expr, case.ago));
-    match (ours, &case.scalar, &case.vector, &case.fails) {
-        (Err(_), None, None, Some(_)) => None,
-        (Ok(Value::Scalar(ours)), Some(theirs), ..) => {
-            if agree(&case.expr, ours, read(theirs)) {
-                None
-            } else {
-                describe(format!("{ours} instead of {theirs}"))
-            }
-        }
-        (Ok(Value::Vector(ours)), _, Some(theirs), _) => {
-            let ours: BTreeMap<Labels, f64> = ours.into_iter().map(|sample| (sample.labels, sample.value)).collect();
-            let theirs: BTreeMap<Labels, f64> =
-                theirs.iter().map(|(labels, value)| (labels.clone(), read(value))).collect();
-            let agrees = |(labels, value): (&Labels, &f64)| {
-                theirs.get(labels).is_some_and(|other| agree(&case.expr, *value, *other))
-            };
-            let same = ours.len() == theirs.len() && ours.iter().all(agrees);
-            if same { None } else { describe(format!("{ours:?}\n    instead of {theirs:?}")) }
-        }
-        (ours, ..) => describe(format!("{ours:?} instead of {:?} {:?}", case.fails, case.vector)),
+    /// A quarter of the cases, so that the quarters are compared side by side.
+    fn check_quarter(&self, quarter: usize) {
+        self.check(&self.samples(), from_decimal, self.cases.iter().skip(quarter).step_by(4));
     }
 }
 
-fn check(recorded: &Recorded<Case>, data: &Fixed, read: fn(&str) -> f64) {
-    let ask = |case: &Case| answer(&case.expr, data, recorded.at * 1_000 - case.ago);
-    let wrong: Vec<String> = recorded.cases.iter().filter_map(|case| difference(case, ask(case), read)).collect();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), recorded.cases.len(), wrong.join("\n"));
+fn ours(case: &Case, data: &Fixed, now: Timestamp) -> Answer {
+    let expr = parse(&case.expr).map_err(|error| error.message)?;
+    let settings = Settings::default();
+    if let Some((from, to, step)) = case.range {
+        let steps = Steps { from: now + from, to: now + to, step };
+        return evaluate_range(&expr, data, &steps, &settings)
+            .map(|series| by_labels(series, now))
+            .map_err(|error| error.message);
+    }
+    let at = now - case.ago;
+    match evaluate(&expr, data, at, &settings).map_err(|error| error.message)? {
+        Value::Scalar(value) => Ok(BTreeMap::from([(Labels::default(), vec![Point { at: -case.ago, value }])])),
+        Value::Vector(samples) => {
+            let points = |value| vec![Point { at: -case.ago, value }];
+            Ok(samples.into_iter().map(|sample| (sample.labels, points(sample.value))).collect())
+        }
+        Value::Matrix(series) => Ok(by_labels(series, now)),
+        Value::String(text) => Err(format!("the string {text}")),
+    }
+}
+
+fn by_labels(series: Vec<Series>, now: Timestamp) -> BTreeMap<Labels, Vec<Point>> {
+    let relative = |points: Vec<Point>| points.into_iter().map(|point| Point { at: point.at - now, ..point }).collect();
+    series.into_iter().map(|series| (series.labels, relative(series.points))).collect()
+}
+
+fn theirs(case: &Case, read: Read) -> Answer {
+    let at_once = |text: &str| vec![Point { at: -case.ago, value: read(text) }];
+    if let Some(why) = &case.fails {
+        return Err(why.clone());
+    }
+    if let Some(value) = &case.scalar {
+        return Ok(BTreeMap::from([(Labels::default(), at_once(value))]));
+    }
+    let vector = case.vector.iter().flatten().map(|(labels, value)| (labels.clone(), at_once(value)));
+    let matrix = case.matrix.iter().flatten().map(|(labels, text)| (labels.clone(), points(text, read)));
+    Ok(vector.chain(matrix).collect())
+}
+
+fn difference(case: &Case, ours: &Answer, theirs: &Answer) -> Option<String> {
+    let same = match (ours, theirs) {
+        (Err(_), Err(_)) => true,
+        // After 3.5 said also where there is nothing to choose from.
+        (Err(why), Ok(_)) if why == "Parameter value is NaN" => true,
+        (Ok(ours), Ok(theirs)) => agree(&case.expr, ours, theirs),
+        _ => false,
+    };
+    let when = case.range.map_or_else(|| format!("ago {}", case.ago), |range| format!("range {range:?}"));
+    (!same).then(|| format!("{} ({when})\n    {ours:?}\n    instead of {theirs:?}", case.expr))
+}
+
+fn agree(expr: &str, ours: &BTreeMap<Labels, Vec<Point>>, theirs: &BTreeMap<Labels, Vec<Point>>) -> bool {
+    let apart = units_allowed(expr);
+    // Mended after 3.5: NaN for a limit in the lowest bucket.
+    let is_mended = |theirs: f64| theirs.is_nan() && expr.contains("histogram_fraction(");
+    let points =
+        |(a, b): (&Point, &Point)| a.at == b.at && (units_apart(a.value, b.value) <= apart || is_mended(b.value));
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|((our_labels, ours), (their_labels, theirs))| {
+            our_labels == their_labels && ours.len() == theirs.len() && ours.iter().zip(theirs).all(points)
+        })
+}
+
+/// Libraries of mathematics differ in the last place of these.
+fn units_allowed(expr: &str) -> u64 {
+    let words = ["^", "exp(", "ln(", "log2(", "log10(", "sin", "cos", "tan"];
+    u64::from(words.iter().any(|word| expr.contains(word)))
+}
+
+/// How many floats lie between two, any NaN being one, and the zeros two.
+fn units_apart(a: f64, b: f64) -> u64 {
+    if a.is_nan() || b.is_nan() {
+        return if a.is_nan() && b.is_nan() { 0 } else { u64::MAX };
+    }
+    let place = |value: f64| {
+        let bits = (value.to_bits() & !(1 << 63)) as i64;
+        if value.is_sign_negative() { -1 - bits } else { bits }
+    };
+    place(a).abs_diff(place(b))
 }
 
 /// The bits of a float.
@@ -117,28 +162,70 @@ fn from_decimal(text: &str) -> f64 {
     if text == "stale" { stale_marker() } else { text.parse().unwrap() }
 }
 
+/// `time value time value …`
+fn points(text: &str, read: Read) -> Vec<Point> {
+    let words: Vec<&str> = text.split(' ').collect();
+    words.chunks(2).map(|pair| Point { at: pair[0].parse().unwrap(), value: read(pair[1]) }).collect()
+}
+
 #[test]
 fn a_thousand_expressions_over_instants_are_worth_what_prometheus_says() {
-    let recorded: Recorded<Case> = serde_json::from_str(include_str!("../../../tests/promql/instant.json")).unwrap();
+    let recorded = Recorded::read(include_str!("../../../tests/promql/instant.json"));
     let point = |value: &str| Point { at: recorded.at * 1_000, value: from_bits(value) };
     let series = recorded.series.iter();
     let data = series.map(|(labels, value)| Series { labels: labels.clone(), points: vec![point(value)] }).collect();
     assert!(recorded.cases.len() >= 1_000);
-    check(&recorded, &Fixed(data), from_bits);
+    recorded.check(&Fixed::new(data), from_bits, recorded.cases.iter());
 }
 
 #[test]
 fn thousands_of_expressions_over_ranges_are_worth_what_prometheus_says() {
-    let recorded: Recorded<Case> = serde_json::from_str(include_str!("../../../tests/promql/range.json")).unwrap();
-    let point = |pair: &[&str]| Point {
-        at: recorded.at * 1_000 + pair[0].parse::<i64>().unwrap(),
-        value: from_decimal(pair[1]),
-    };
-    let points = |text: &str| text.split(' ').collect::<Vec<_>>().chunks(2).map(point).collect();
-    let series = recorded.series.iter();
-    let mut data: Vec<Series> =
-        series.map(|(labels, text)| Series { labels: labels.clone(), points: points(text) }).collect();
-    data.sort_by(|a, b| a.labels.cmp(&b.labels));
-    assert!(recorded.cases.len() >= 2_000);
-    check(&recorded, &Fixed(data), from_decimal);
+    let recorded = Recorded::read(include_str!("../../../tests/promql/range.json"));
+    assert!(recorded.cases.len() >= 3_000);
+    recorded.check(&recorded.samples(), from_decimal, recorded.cases.iter());
+}
+
+fn language() -> Recorded {
+    Recorded::read(include_str!("../../../tests/promql/language.json"))
+}
+
+#[test]
+fn the_whole_language_is_recorded_in_ten_thousand_cases_with_the_others() {
+    assert!(language().cases.len() >= 6_000);
+}
+
+#[test]
+fn the_whole_language_is_worth_what_prometheus_says_first_quarter() {
+    language().check_quarter(0);
+}
+
+#[test]
+fn the_whole_language_is_worth_what_prometheus_says_second_quarter() {
+    language().check_quarter(1);
+}
+
+#[test]
+fn the_whole_language_is_worth_what_prometheus_says_third_quarter() {
+    language().check_quarter(2);
+}
+
+#[test]
+fn the_whole_language_is_worth_what_prometheus_says_fourth_quarter() {
+    language().check_quarter(3);
+}
+
+#[test]
+#[ignore = "tests/promql/live makes the recording that PROMQL_RECORDING names"]
+fn a_live_recording_is_worth_what_prometheus_says() {
+    let path = std::env::var("PROMQL_RECORDING").expect("PROMQL_RECORDING names a recording");
+    let recorded = Recorded::read(&std::fs::read_to_string(path).unwrap());
+    recorded.check(&recorded.samples(), from_decimal, recorded.cases.iter());
+}
+
+#[test]
+fn neighbouring_floats_are_one_unit_apart() {
+    assert_eq!(units_apart(1.0, 1.0 + f64::EPSILON), 1);
+    assert_eq!(units_apart(0.0, -0.0), 1);
+    assert_eq!(units_apart(f64::NAN, -f64::NAN), 0);
+    assert_eq!(units_apart(f64::MAX, f64::INFINITY), 1);
 }

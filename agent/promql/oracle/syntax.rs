@@ -23,7 +23,10 @@ fn expression() -> impl Strategy<Value = String> {
             "1",
             "2.5",
             "1e3",
-            "Inf"
+            "Inf",
+            "rate(a[1h:5m] @ end())",
+            "a @ 5 offset 1m",
+            "max_over_time(rate(b[5m])[1w:] offset 1d)"
         ])
         .prop_map(str::to_owned),
         "[a-z]{1,3}_m".prop_map(|name| format!("{name}{{x!~\"y.+\"}}")),
@@ -42,7 +45,19 @@ fn expression() -> impl Strategy<Value = String> {
                 .prop_map(|(name, a, b)| format!("{name}({a}, {b})")),
             (prop::sample::select(ranked.to_vec()), prop::sample::select(vec!["3", "a", "\"v\""]), inner.clone())
                 .prop_map(|(op, parameter, operand)| format!("{op}({parameter}, {operand})")),
-            (inner.clone(), prop::sample::select(vec!["[5m]", "[1h30m]", " offset 5m", "[90s] offset -1h"]))
+            (
+                inner.clone(),
+                prop::sample::select(vec![
+                    "[5m]",
+                    "[1h30m]",
+                    " offset 5m",
+                    "[90s] offset -1h",
+                    "[1h:5m]",
+                    "[1d:]",
+                    " @ 5",
+                    "[7d] @ start()"
+                ])
+            )
                 .prop_map(|(operand, suffix)| format!("{operand}{suffix}")),
             (inner.clone(), prop::sample::select(ops.to_vec()), inner.clone())
                 .prop_map(|(l, op, r)| format!("{l} {op} {r}")),

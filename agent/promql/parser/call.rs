@@ -11,6 +11,9 @@ use crate::promql::lexer::Token;
 impl Parser {
     pub(super) fn aggregate(&mut self, op: AggregateOp, start: Range<usize>) -> Parsed<Expr> {
         let mut grouping = self.grouping()?;
+        if op == AggregateOp::CountValues {
+            self.refuse_bytes_as_label()?;
+        }
         let (mut arguments, mut end) = self.arguments("to open the aggregation", "to close the aggregation")?;
         if grouping.is_none() {
             grouping = self.grouping()?;
@@ -25,9 +28,19 @@ impl Parser {
                 format!("wrong number of arguments for aggregation {}, expected {wanted}, got {given}", op.name());
             return Err(error(span, message));
         };
+        // `by ()` is what stands there without it.
+        let grouping = grouping.filter(|grouping| grouping.without || !grouping.labels.is_empty());
         let aggregate = Aggregate { op, parameter: arguments.pop(), operand, grouping };
         check_aggregate(&aggregate)?;
         Ok(Expr { kind: ExprKind::Aggregate(Box::new(aggregate)), span })
+    }
+
+    /// Prometheus says so at each evaluation.
+    fn refuse_bytes_as_label(&self) -> Parsed<()> {
+        match self.tokens.get(self.at + 1) {
+            Some((Token::Bytes(quoted), span)) => Err(error(span.clone(), format!("invalid label name {quoted}"))),
+            _ => Ok(()),
+        }
     }
 
     fn grouping(&mut self) -> Parsed<Option<Grouping>> {
@@ -36,7 +49,8 @@ impl Parser {
             return Ok(None);
         }
         self.next();
-        Ok(Some(Grouping { without, labels: self.label_names()? }))
+        let labels = self.label_names()?;
+        Ok(Some(Grouping { without, labels }))
     }
 
     pub(super) fn call(&mut self, name: &str, span: Range<usize>) -> Parsed<Expr> {

@@ -1,15 +1,12 @@
-//! Selectors: matchers, ranges, offsets.
+//! Selectors: names, matchers, and lists of labels.
 
 use std::ops::Range;
 
-use super::{Parsed, Parser, describe, error, matcher, unsupported};
+use super::{Parsed, Parser, describe, error, matcher};
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::ast::{Expr, ExprKind, Selector, is_label_name};
+use crate::promql::ast::{Expr, ExprKind, Selector, is_grouping_label, is_label_name};
 use crate::promql::lexer::Token;
 use crate::sample::METRIC_NAME;
-
-/// The longest range or offset, milliseconds: Go's longest duration.
-const DURATION_LIMIT: f64 = i64::MAX as f64 / 1e9;
 
 impl Parser {
     /// A selector whose name, or opening brace, has been read.
@@ -33,37 +30,33 @@ impl Parser {
         Ok(Expr { kind: ExprKind::Selector(Selector { matchers, range: None, offset: 0, at: None }), span })
     }
 
-    /// The matchers up to the closing brace; gives its end.
+    /// The matchers up to the closing brace; gives its end. A quoted string without an operator is the metric's name.
+    /// As in Prometheus, only a name before the braces forbids another one within.
     fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Parsed<usize> {
+        let named = !matchers.is_empty();
         loop {
             let (token, span) = self.next();
             let name = match token {
                 Token::Symbol("}") => return Ok(span.end),
                 Token::Word(word) if is_label_name(&word) => word,
                 Token::String(text) if !matches!(self.peek(), Token::Symbol("=" | "!=" | "=~" | "!~")) => {
-                    self.set_name(matchers, &text, &span)?;
+                    if named {
+                        return Err(error(span, "metric name must not be set twice"));
+                    }
+                    matchers.push(matcher(METRIC_NAME, MatchOp::Equal, &text, &span)?);
                     self.matcher_end()?;
                     continue;
                 }
                 Token::String(text) => text,
                 token => return Err(error(span, format!("unexpected {} in label matching", describe(&token)))),
             };
-            if name == METRIC_NAME && matchers.iter().any(is_the_name) {
+            if name == METRIC_NAME && named {
                 return Err(error(span, "metric name must not be set twice"));
             }
             let found = self.matcher(&name, span)?;
             matchers.push(found);
             self.matcher_end()?;
         }
-    }
-
-    /// `{"my.metric"}`: a quoted string without an operator is the metric's name.
-    fn set_name(&self, matchers: &mut Vec<Matcher>, name: &str, span: &Range<usize>) -> Parsed<()> {
-        if matchers.iter().any(is_the_name) {
-            return Err(error(span.clone(), "metric name must not be set twice"));
-        }
-        matchers.push(matcher(METRIC_NAME, MatchOp::Equal, name, span)?);
-        Ok(())
     }
 
     fn matcher(&mut self, name: &str, start: Range<usize>) -> Parsed<Matcher> {
@@ -92,93 +85,11 @@ impl Parser {
                 self.next();
                 Ok(())
             }
-            Token::Word(word) if word == "or" => Err(self.unsupported_here("or between label matchers is")),
+            Token::Word(word) if word == "or" => Err(self.error_here(
+                "\"or\" between label matchers is not PromQL: write a regular expression, or two selectors",
+            )),
             token => Err(self.error_here(format!("unexpected {}: a comma or }} was expected", describe(token)))),
         }
-    }
-
-    /// `[5m]`, `offset 1h`: what may follow an operand.
-    pub(super) fn suffixes(&mut self, mut operand: Expr) -> Parsed<Expr> {
-        let mut has_offset = false;
-        loop {
-            match self.peek() {
-                Token::Symbol("[") => self.range(&mut operand, has_offset)?,
-                Token::Symbol("@") => return Err(self.unsupported_here("the modifier @ is")),
-                Token::Word(word) if word.eq_ignore_ascii_case("offset") => {
-                    self.offset(&mut operand, has_offset)?;
-                    has_offset = true;
-                }
-                _ => return Ok(operand),
-            }
-        }
-    }
-
-    fn range(&mut self, operand: &mut Expr, has_offset: bool) -> Parsed<()> {
-        let open = self.next().1;
-        let (millis, span) = self.duration("in the range")?;
-        let close = match self.next() {
-            (Token::Symbol("]"), span) => span,
-            (Token::Symbol(":"), span) => {
-                return Err(unsupported(open.start..span.end, "subqueries such as x[1h:5m] are"));
-            }
-            (Token::Word(word), span) if word.starts_with(':') => {
-                return Err(unsupported(open.start..span.end, "subqueries such as x[1h:5m] are"));
-            }
-            (token, span) => {
-                return Err(error(
-                    span,
-                    format!("unexpected {}: \"]\" was expected to close the range", describe(&token)),
-                ));
-            }
-        };
-        if millis < 1 {
-            let message = "duration must be greater than 0 (and at least one millisecond)";
-            return Err(error(span, message));
-        }
-        if has_offset {
-            return Err(error(open.start..close.end, "no offset modifiers allowed before range"));
-        }
-        match &mut operand.kind {
-            ExprKind::Selector(selector) if selector.range.is_none() => selector.range = Some(millis),
-            _ => return Err(error(open.start..close.end, "ranges only allowed for vector selectors")),
-        }
-        operand.span.end = close.end;
-        Ok(())
-    }
-
-    fn offset(&mut self, operand: &mut Expr, has_offset: bool) -> Parsed<()> {
-        let word = self.next().1;
-        let (millis, span) = self.duration("as the offset")?;
-        let ExprKind::Selector(selector) = &mut operand.kind else {
-            let message = "offset modifier must be preceded by an instant vector selector or range vector selector";
-            return Err(error(word, message));
-        };
-        if has_offset {
-            return Err(error(word, "offset may not be set multiple times"));
-        }
-        selector.offset = millis;
-        operand.span.end = span.end;
-        Ok(())
-    }
-
-    /// A duration or a number of seconds, with or without a sign: whole milliseconds.
-    fn duration(&mut self, place: &str) -> Parsed<(i64, Range<usize>)> {
-        let sign = matches!(self.peek(), Token::Symbol("+" | "-")).then(|| self.next());
-        let negative = matches!(sign, Some((Token::Symbol("-"), _)));
-        let (seconds, span) = match self.next() {
-            (Token::Number(seconds), span) => (seconds, span),
-            (token, span) => {
-                let message = format!("unexpected {}: a number or duration was expected {place}", describe(&token));
-                return Err(error(span, message));
-            }
-        };
-        let span = sign.map_or(span.start, |(_, sign)| sign.start)..span.end;
-        if seconds.is_nan() || seconds >= DURATION_LIMIT {
-            return Err(error(span, "duration out of range"));
-        }
-        // Prometheus rounds to nanoseconds, and cuts them off when it compares times.
-        let millis = ((seconds * 1e9).round() / 1e6) as i64;
-        Ok((if negative { -millis } else { millis }, span))
     }
 
     /// `(a, b)`, possibly empty, a trailing comma allowed.
@@ -187,7 +98,7 @@ impl Parser {
         let mut names = Vec::new();
         while *self.peek() != Token::Symbol(")") {
             match self.next() {
-                (Token::Word(word), _) if is_label_name(&word) && !is_number(&word) => names.push(word),
+                (Token::Word(word), _) if is_grouping_label(&word) => names.push(word),
                 (Token::String(text), _) if !text.is_empty() => names.push(text),
                 (token, span) => {
                     return Err(error(span, format!("unexpected {}: a label name was expected", describe(&token))));
@@ -201,13 +112,4 @@ impl Parser {
         self.expect(")", "to close the label names")?;
         Ok(names)
     }
-}
-
-fn is_the_name(matcher: &Matcher) -> bool {
-    &*matcher.name == METRIC_NAME
-}
-
-/// `inf` and `nan` are numbers, not names.
-fn is_number(word: &str) -> bool {
-    word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("nan")
 }

@@ -34,7 +34,7 @@ fn walk(rule: &AlertingRule, looks: &str) -> (Vec<&'static str>, Vec<Step>) {
         let at = tick as i64 * TICK;
         let look = match look {
             't' => there(at as f64),
-            'b' => Look::Blind,
+            'b' => Look::Blind { unknown: vec!["up".to_owned()] },
             _ => Look::Gone,
         };
         let mut step = Step::default();

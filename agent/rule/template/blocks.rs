@@ -18,6 +18,10 @@ pub fn check(text: &str) -> Result<(), Mistake> {
         let mut words = action.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         let keyword = if action.starts_with(|c: char| c.is_alphabetic()) { words.next().unwrap_or("") } else { "" };
         match keyword {
+            "define" if !open.is_empty() => return refuse("{{define}} inside of another block".to_owned()),
+            "" if is_misplaced_comment(action, &text[offset..]) => {
+                return refuse("a comment begins at once after {{ or {{- , without further spaces".to_owned());
+            }
             "if" | "with" | "range" | "define" | "block" => open.push(Block { keyword, offset, otherwise: false }),
             "end" if open.pop().is_none() => return refuse("unexpected {{end}}: no block is open".to_owned()),
             "else" => match open.last_mut() {
@@ -38,6 +42,11 @@ pub fn check(text: &str) -> Result<(), Mistake> {
         }
         None => Ok(()),
     }
+}
+
+fn is_misplaced_comment(action: &str, rest: &str) -> bool {
+    let rest = rest.strip_prefix('-').and_then(|rest| rest.strip_prefix(char::is_whitespace)).unwrap_or(rest);
+    action.starts_with("/*") && !rest.starts_with("/*")
 }
 
 /// What stands between `{{` and `}}`, trimmed, with its offset.

@@ -1,12 +1,16 @@
 //! The functions that a template may call: Go's own, and Prometheus's (template/template.go, version 3).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
-use super::print;
-use super::tree::{FIELD, PRINT};
+use super::print::{self, type_name};
+use super::tree::{FAIL, FIELD, ITERATE, METHOD, PRINT};
+use super::{builtins, format, site, time};
 use crate::duration;
+use crate::matcher;
+use crate::sample::Sample;
 
 /// Every function that exists here.
 pub const NAMES: &[&str] = &[
@@ -41,10 +45,6 @@ pub const NAMES: &[&str] = &[
     "reReplaceAll",
     "stripPort",
     "parseDuration",
-];
-
-/// What Prometheus knows besides: refused by name.
-pub const UNSUPPORTED: &[&str] = &[
     "query",
     "first",
     "value",
@@ -57,14 +57,12 @@ pub const UNSUPPORTED: &[&str] = &[
     "tableLink",
     "sortByLabel",
     "toTime",
-    "toDuration",
-    "now",
     "pathPrefix",
     "externalURL",
-    "urlQueryEscape",
 ];
 
-const MAX_REGEX: usize = 1 << 20;
+/// Those of them that depend on where the template is expanded: see [`placed`].
+pub const PLACED: [&str; 3] = ["query", "pathPrefix", "externalURL"];
 
 type Answer = Result<Value, TemplateError>;
 
@@ -75,14 +73,27 @@ pub fn all() -> FuncMap {
         all.insert(name.to_owned(), Arc::new(function));
     };
     add(FIELD, field);
+    add(METHOD, method);
+    add(ITERATE, site::iterate);
+    add(FAIL, |args| Err(wrong(args.first().and_then(Value::as_str).unwrap_or_default().to_owned())));
     add(PRINT, |args| one(PRINT, args).map(|value| string(shown(value))));
-    add("index", index);
+    add("eq", builtins::eq);
+    add("ne", builtins::ne);
+    add("lt", |args| builtins::compare("lt", args));
+    add("le", |args| builtins::compare("le", args));
+    add("gt", |args| builtins::compare("gt", args));
+    add("ge", |args| builtins::compare("ge", args));
+    add("len", builtins::len);
+    add("index", builtins::index);
+    add("slice", builtins::slice);
+    add("call", builtins::call);
+    add("not", |args| one("not", args).map(|value| Value::Bool(!value.is_truthy())));
     add("print", |args| Ok(string(print::sprint(args))));
     add("println", |args| Ok(string(print::sprintln(args))));
-    add("printf", printf);
-    add("html", |args| one("html", args).map(|value| string(gotmpl::html_escape(&shown(value)))));
-    add("js", |args| one("js", args).map(|value| string(gotmpl::js_escape(&shown(value)))));
-    add("urlquery", |args| one("urlquery", args).map(|value| string(gotmpl::url_encode(&shown(value)))));
+    add("printf", |args| format::printf(args).map(string).map_err(wrong));
+    add("html", |args| Ok(string(gotmpl::html_escape(&all_shown(args)))));
+    add("js", |args| Ok(string(gotmpl::js_escape(&all_shown(args)))));
+    add("urlquery", |args| Ok(string(gotmpl::url_encode(&all_shown(args)))));
     add("humanize", |args| number("humanize", args).map(|v| string(humanize(v))));
     add("humanize1024", |args| number("humanize1024", args).map(|v| string(humanize_1024(v))));
     add("humanizeDuration", |args| number("humanizeDuration", args).map(|v| string(humanize_duration(v))));
@@ -91,13 +102,139 @@ pub fn all() -> FuncMap {
     });
     add("humanizeTimestamp", |args| humanize_timestamp(number("humanizeTimestamp", args)?).map(string));
     add("title", |args| text("title", args).map(|text| string(title(text))));
-    add("toUpper", |args| text("toUpper", args).map(|text| string(text.to_uppercase())));
-    add("toLower", |args| text("toLower", args).map(|text| string(text.to_lowercase())));
+    add("toUpper", |args| text("toUpper", args).map(|text| string(text.chars().map(upper).collect())));
+    add("toLower", |args| text("toLower", args).map(|text| string(text.chars().map(lower).collect())));
     add("match", matches);
     add("reReplaceAll", replace_all);
     add("stripPort", |args| text("stripPort", args).map(|text| string(strip_port(text).to_owned())));
     add("parseDuration", parse_duration);
+    add("first", first);
+    add("value", |args| sample_field("value", args, "Value"));
+    add("label", |args| label("label", args));
+    add("strvalue", |args| label("strvalue", &[string("__value__".to_owned()), one("strvalue", args)?.clone()]));
+    add("args", |args| {
+        let named = args.iter().enumerate().map(|(n, value)| (format!("arg{n}").into(), value.clone()));
+        Ok(Value::Map(Arc::new(named.collect())))
+    });
+    add("safeHtml", |args| text("safeHtml", args).map(|text| string(text.to_owned())));
+    add("stripDomain", |args| text("stripDomain", args).map(|text| string(strip_domain(text))));
+    add("graphLink", |args| text("graphLink", args).map(|expr| string(link(expr, 0))));
+    add("tableLink", |args| text("tableLink", args).map(|expr| string(link(expr, 1))));
+    add("sortByLabel", sort_by_label);
+    add("toTime", |args| to_time(number("toTime", args)?));
     all
+}
+
+/// The functions that depend on where the template is expanded: `query` answers from what is known, and tells what it
+/// was asked besides.
+pub fn placed(external_url: &str, answers: &Arc<Mutex<Answers>>) -> FuncMap {
+    let url = external_url.to_owned();
+    let path = url::Url::parse(external_url).map_or_else(|_| String::new(), |url| url.path().to_owned());
+    // Without a path of its own, the URL parser sees one all the same.
+    let path = if external_url.ends_with('/') { path } else { path.trim_end_matches('/').to_owned() };
+    let answers = Arc::clone(answers);
+    let mut placed = FuncMap::new();
+    placed.insert("externalURL".to_owned(), Arc::new(move |_: &[Value]| Ok(string(url.clone()))));
+    placed.insert("pathPrefix".to_owned(), Arc::new(move |_: &[Value]| Ok(string(path.clone()))));
+    let query = move |args: &[Value]| {
+        let asked = text("query", args)?;
+        let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers.known.get(asked) {
+            Some(Ok(found)) => Ok(found.clone()),
+            Some(Err(error)) => Err(wrong(error.clone())),
+            None => {
+                answers.asked = Some(asked.to_owned());
+                Err(wrong("not asked yet".to_owned()))
+            }
+        }
+    };
+    placed.insert("query".to_owned(), Arc::new(query));
+    placed
+}
+
+/// What `query` was asked while a template was expanded. Functions of a template cannot borrow the data: what is not
+/// known yet breaks the expansion off, is evaluated, and the template is expanded again.
+#[derive(Default)]
+pub struct Answers {
+    pub known: BTreeMap<String, Result<Value, String>>,
+    pub asked: Option<String>,
+}
+
+/// A vector as templates see it.
+pub fn vector(samples: &[Sample]) -> Value {
+    let sample = |sample: &Sample| {
+        let labels = sample.labels.iter().map(|label| (label.name.clone(), Value::String(label.value.clone())));
+        let fields = [("Labels", Value::Map(Arc::new(labels.collect()))), ("Value", Value::Float(sample.value))];
+        Value::Map(Arc::new(fields.into_iter().map(|(name, value)| (name.into(), value)).collect()))
+    };
+    Value::List(samples.iter().map(sample).collect())
+}
+
+fn first(args: &[Value]) -> Answer {
+    let samples = match one("first", args)? {
+        Value::List(samples) => samples.first().cloned(),
+        _ => None,
+    };
+    samples.ok_or_else(|| wrong("first() called on vector with no elements".to_owned()))
+}
+
+fn sample_field(function: &str, args: &[Value], name: &str) -> Answer {
+    let found = one(function, args)?.field(name).cloned();
+    found.ok_or_else(|| wrong("runtime error: invalid memory address or nil pointer dereference".to_owned()))
+}
+
+fn label(function: &str, args: &[Value]) -> Answer {
+    match args {
+        [Value::String(name), sample] => {
+            let labels = sample_field(function, std::slice::from_ref(sample), "Labels")?;
+            Ok(labels.field(name).cloned().unwrap_or_else(|| string(String::new())))
+        }
+        _ => Err(wrong(format!("{function} takes a label's name and a sample"))),
+    }
+}
+
+fn sort_by_label(args: &[Value]) -> Answer {
+    let [Value::String(name), Value::List(samples)] = args else {
+        return Ok(args.get(1).cloned().unwrap_or(Value::Nil));
+    };
+    let mut samples = samples.to_vec();
+    samples.sort_by_key(|sample| {
+        let label = sample.field("Labels").and_then(|labels| labels.field(name)).and_then(Value::as_str);
+        label.unwrap_or("").to_owned()
+    });
+    Ok(Value::List(samples.into()))
+}
+
+fn link(expr: &str, tab: u8) -> String {
+    let expr: String = url::form_urlencoded::byte_serialize(expr.as_bytes()).collect();
+    format!("/graph?g0.expr={}&g0.tab={tab}", expr.replace('*', "%2A").replace("%7E", "~"))
+}
+
+/// The first part of a host's name, with its port; an address stays.
+fn strip_domain(text: &str) -> String {
+    let host = strip_port(text);
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return text.to_owned();
+    }
+    let short = host.split('.').next().unwrap_or("");
+    match text.rsplit_once(':').filter(|(_, port)| host != text && !port.is_empty()) {
+        Some((_, port)) if short.contains(':') => format!("[{short}]:{port}"),
+        Some((_, port)) => format!("{short}:{port}"),
+        None => short.to_owned(),
+    }
+}
+
+/// Go's `ToUpper`: one letter for one.
+fn upper(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(only), None) => only,
+        _ => c,
+    }
+}
+
+fn lower(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
 }
 
 fn string(text: String) -> Value {
@@ -123,8 +260,8 @@ fn text<'a>(name: &str, args: &'a [Value]) -> Result<&'a str, TemplateError> {
 /// Prometheus's `ConvertToFloat`: numbers, and strings that hold one.
 fn number(name: &str, args: &[Value]) -> Result<f64, TemplateError> {
     match one(name, args)? {
-        Value::String(text) => text.parse().map_err(|_| wrong(format!("{name}: {text:?} is not a number"))),
-        value => value.as_float().ok_or_else(|| wrong(format!("{name}: can't convert {} to float", value.type_name()))),
+        Value::String(text) => print::parse_float(text).map_err(wrong),
+        value => value.as_float().ok_or_else(|| wrong(format!("can't convert {} to float", type_name(value)))),
     }
 }
 
@@ -136,33 +273,36 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// As `print`, for the functions that escape.
+fn all_shown(args: &[Value]) -> String {
+    match args {
+        [value] => shown(value),
+        _ => print::sprint(args),
+    }
+}
+
 /// `value.a.b`. A label that is missing is empty; anything else that is missing is an error.
 fn field(args: &[Value]) -> Answer {
     let Some((value, names)) = args.split_first() else { return Ok(Value::Nil) };
-    names.iter().try_fold(value.clone(), |value, name| {
-        let name = name.as_str().unwrap_or("");
-        match (value.field(name), &value) {
-            (Some(found), _) => Ok(found.clone()),
-            (None, Value::Map(map)) if map.values().all(|value| value.as_str().is_some()) => {
-                Ok(Value::String("".into()))
+    names.iter().try_fold(value.clone(), |value, name| method(&[value, name.clone()]))
+}
+
+/// `value.name` with arguments, which only methods take.
+fn method(args: &[Value]) -> Answer {
+    let [value, Value::String(name), args @ ..] = args else { return Ok(Value::Nil) };
+    if let Some(found) = time::nanos(value).and_then(|nanos| time::method(nanos, name, args)) {
+        return found;
+    }
+    let kind = type_name(value);
+    match value {
+        Value::Nil => Err(wrong(format!("nil data; no entry for key \"{name}\""))),
+        Value::Map(_) if time::nanos(value).is_none() && (value.field(name).is_some() || kind.starts_with("map[")) => {
+            if !args.is_empty() {
+                return Err(wrong(format!("{name} is not a method but has arguments")));
             }
-            (None, other) => Err(wrong(format!("can't evaluate field {name} in type {}", other.type_name()))),
+            Ok(value.field(name).cloned().unwrap_or_else(|| print::zero(value)))
         }
-    })
-}
-
-fn index(args: &[Value]) -> Answer {
-    let Some((value, keys)) = args.split_first() else { return Err(wrong("index takes a value and its keys".into())) };
-    keys.iter().try_fold(value.clone(), |value, key| match (value.index(key)?, &value) {
-        (Value::Nil, Value::Map(_)) => Ok(Value::String("".into())),
-        (found, _) => Ok(found),
-    })
-}
-
-fn printf(args: &[Value]) -> Answer {
-    match args.split_first() {
-        Some((Value::String(format), rest)) => print::sprintf(format, rest).map(string).map_err(wrong),
-        _ => Err(wrong("printf takes a format first".into())),
+        _ => Err(wrong(format!("can't evaluate field {name} in type {kind}"))),
     }
 }
 
@@ -183,12 +323,28 @@ fn replace_all(args: &[Value]) -> Answer {
 }
 
 fn regex(pattern: &str) -> Result<regex::Regex, TemplateError> {
-    regex::RegexBuilder::new(pattern).size_limit(MAX_REGEX).build().map_err(|error| wrong(error.to_string()))
+    matcher::anywhere(pattern).map_err(wrong)
 }
 
 fn parse_duration(args: &[Value]) -> Answer {
-    let parsed = duration::parse(text("parseDuration", args)?).map_err(wrong)?;
+    let text = text("parseDuration", args)?;
+    let parsed = duration::parse(text).map_err(|_| wrong(no_duration(text)))?;
     Ok(Value::Float(parsed.as_secs_f64()))
+}
+
+/// What Prometheus says of a text that is no duration.
+fn no_duration(text: &str) -> String {
+    let shown = format::quoted(text, false);
+    let mut rest = text;
+    while rest.starts_with(|c: char| c.is_ascii_digit()) {
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let (unit, after) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+        if !unit.is_empty() && !["y", "w", "d", "h", "m", "s", "ms"].contains(&unit) {
+            return format!("unknown unit {} in duration {shown}", format::quoted(unit, false));
+        }
+        rest = after;
+    }
+    if text.is_empty() { "empty duration string".to_owned() } else { format!("not a valid duration string: {shown}") }
 }
 
 const LARGE: [&str; 8] = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
@@ -247,7 +403,8 @@ pub fn humanize_duration(v: f64) -> String {
         return scaled_up(v) + "s";
     }
     let sign = if v < 0.0 { "-" } else { "" };
-    let whole = v.abs() as i64;
+    // What is too large for Go's int64 becomes its least.
+    let whole = if v.abs() < i64::MAX as f64 { v.abs() as i64 } else { i64::MIN };
     let (seconds, minutes, hours, days) = (whole % 60, whole / 60 % 60, whole / 3600 % 24, whole / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{sign}{}s", print::general(v.abs(), 4)),
@@ -262,28 +419,52 @@ fn humanize_timestamp(v: f64) -> Result<String, TemplateError> {
     if !v.is_finite() {
         return Ok(print::general(v, 4));
     }
-    let nanos = v * 1e9;
-    let overflow = || wrong(format!("{} cannot be represented as a nanoseconds timestamp", print::float(v)));
-    if nanos > i64::MAX as f64 || nanos < i64::MIN as f64 {
-        return Err(overflow());
-    }
-    let time = jiff::Timestamp::from_millisecond(nanos as i64 / 1_000_000).map_err(|_| overflow())?;
-    let text = format!("{time:.3}");
-    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
-    // The point keeps the zeros of whole seconds.
-    let clock = clock.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
-    Ok(format!("{date} {clock} +0000 UTC"))
+    millis(v).map(|millis| time::text(millis * 1_000_000))
 }
 
-/// Go's `strings.Title`: the first letter of each word in upper case.
+fn to_time(v: f64) -> Answer {
+    if !v.is_finite() {
+        return Err(wrong("value is NaN or Inf".to_owned()));
+    }
+    millis(v).map(|millis| time::new(millis * 1_000_000))
+}
+
+/// Prometheus keeps whole milliseconds of a time, which must fit as nanoseconds.
+fn millis(v: f64) -> Result<i64, TemplateError> {
+    let nanos = v * 1e9;
+    if nanos > i64::MAX as f64 || nanos < i64::MIN as f64 {
+        let text = print::float(v);
+        let message = format!("{text} cannot be represented as a nanoseconds timestamp since it overflows int64");
+        return Err(wrong(message));
+    }
+    Ok(nanos as i64 / 1_000_000)
+}
+
+/// The first letter of each word in title case. Words are Unicode's: an apostrophe, a full stop or a colon between two
+/// letters does not end one.
 fn title(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    let mut titled = String::with_capacity(text.len());
     let mut inside = false;
-    let upper = text.chars().flat_map(|c| {
-        let first = !inside;
-        inside = c.is_alphanumeric() || c == '_';
-        if first { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] }
-    });
-    upper.collect()
+    for (at, &c) in letters.iter().enumerate() {
+        let joins = matches!(c, '.' | ':' | '\'' | '’' | '·')
+            && letters.get(at + 1).is_some_and(|next| next.is_alphabetic())
+            && letters[..at].last().is_some_and(|last| last.is_alphabetic());
+        match c {
+            'ǆ' | 'Ǆ' if !inside => titled.push('ǅ'),
+            'ǉ' | 'Ǉ' if !inside => titled.push('ǈ'),
+            'ǌ' | 'Ǌ' if !inside => titled.push('ǋ'),
+            'ǳ' | 'Ǳ' if !inside => titled.push('ǲ'),
+            _ if inside => titled.push(c),
+            _ => {
+                let mut upper = c.to_uppercase();
+                titled.extend(upper.next());
+                titled.extend(upper.flat_map(char::to_lowercase));
+            }
+        }
+        inside = c.is_alphanumeric() || c == '_' || (inside && joins);
+    }
+    titled
 }
 
 /// The host of `host:port` or `[v6]:port`; anything else as it is.

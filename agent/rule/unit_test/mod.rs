@@ -8,8 +8,10 @@ mod format;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use regex::Regex;
 
 use super::{Change, Context, Group, Outcome, Recorded, evaluate, file, link};
 use crate::alert::{Alert, AlertId, AlertState};
@@ -17,7 +19,7 @@ use crate::clock::millis;
 use crate::config::files;
 use crate::config::tree::{Position, Problem};
 use crate::duration;
-use crate::promql::{self, Settings, Value};
+use crate::promql::{self, Expr, Settings, Value};
 use crate::sample::{Labels, Sample, Timestamp, is_stale};
 use crate::store::{SeriesId, SourceId, Store, StoreLimits};
 use format::{AlertTest, ExpectedAlert, ExprTest, Test, TestFile};
@@ -26,13 +28,47 @@ const MAX_SERIES: usize = 1_000_000;
 /// Evaluations of all groups in one test.
 const MAX_TICKS: i64 = 1_000_000;
 
+/// Which tests are run, and how strictly rule files are read.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Only tests whose name one of these finds; all of them where there is none.
+    pub run: Vec<Regex>,
+    /// Whether keys that are not known in rule files are passed over.
+    pub ignore_unknown_fields: bool,
+}
+
+impl Options {
+    fn asks_for(&self, test: &Test) -> bool {
+        self.run.is_empty() || self.run.iter().any(|name| name.is_match(&test.name))
+    }
+}
+
 /// What came of one test file.
 #[derive(Debug)]
 pub struct Report {
-    pub tests: usize,
-    pub failures: Vec<Failure>,
-    /// Patterns that name no file.
+    pub cases: Vec<Case>,
+    /// Patterns that name no file, and what is not tested.
     pub warnings: Vec<Problem>,
+}
+
+/// What came of one test.
+#[derive(Debug)]
+pub struct Case {
+    /// `unnamed#N`, counted from 0, where the test has no name.
+    pub name: String,
+    pub failures: Vec<Failure>,
+    /// Expressions that expect native histograms: they are not tested.
+    pub skipped: usize,
+}
+
+impl Report {
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.cases.iter().flat_map(|case| &case.failures)
+    }
+
+    pub fn skipped(&self) -> usize {
+        self.cases.iter().map(|case| case.skipped).sum()
+    }
 }
 
 /// What a test expected, and what it got.
@@ -46,34 +82,63 @@ pub struct Failure {
 }
 
 /// Runs the tests of a file. The error is what is wrong with the file, or with the rule files that it names.
-pub fn run(path: &Path) -> Result<Report, Vec<Problem>> {
-    let tests = format::read(&path.display().to_string(), &text_of(path)?)?;
-    let (groups, warnings) = groups(path, &tests)?;
-    let failures = tests.tests.iter().flat_map(|test| Run::new(&tests, test, &groups).finish()).collect();
-    Ok(Report { tests: tests.tests.len(), failures, warnings })
+pub fn run(path: &Path, options: &Options) -> Result<Report, Vec<Problem>> {
+    let file = format::read(&path.display().to_string(), &text_of(path)?)?;
+    let (groups, mut warnings) = groups(path, &file, options)?;
+    let mut cases = Vec::new();
+    for (number, test) in file.tests.iter().enumerate().filter(|(_, test)| options.asks_for(test)) {
+        let name = if test.name.is_empty() { format!("unnamed#{number}") } else { test.name.clone() };
+        let skipped: Vec<&ExprTest> = test.exprs.iter().filter(|expr| expr.histograms).collect();
+        let not_tested = |expr: &&ExprTest| {
+            Problem::new(&expr.at, "not tested: native histograms (`histogram`) are not supported by this version")
+        };
+        warnings.extend(skipped.iter().map(not_tested));
+        let skipped = skipped.len();
+        cases.push(Case { name, failures: Run::new(&file, test, &groups).finish(), skipped });
+    }
+    Ok(Report { cases, warnings })
 }
 
 /// The groups of all rule files, in the order in which they are evaluated. Held alerts are the agent's own idea:
 /// tests see what Prometheus would.
-fn groups(path: &Path, tests: &TestFile) -> Result<(Vec<Group>, Vec<Problem>), Vec<Problem>> {
+fn groups(path: &Path, tests: &TestFile, options: &Options) -> Result<(Vec<Group>, Vec<Problem>), Vec<Problem>> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut groups, mut warnings, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
     for (at, pattern) in &tests.rule_files {
-        let found = files::find(&folder.join(pattern)).unwrap_or_else(|why| {
+        let mut found = rule_files(folder, pattern).unwrap_or_else(|why| {
             problems.push(Problem::new(at, why));
             Vec::new()
         });
         if found.is_empty() {
             warnings.push(Problem::new(at, format!("`{pattern}` finds no file")));
         }
+        found.retain(|path| seen.insert(path.clone()));
         for path in found {
-            let loaded = text_of(&path).and_then(|text| file::load(&path.display().to_string(), &text, false));
-            loaded.map_or_else(|wrong| problems.extend(wrong), |loaded| groups.extend(loaded));
+            match load(&path, options) {
+                Ok(loaded) => groups.extend(loaded),
+                Err(wrong) => problems.extend(wrong),
+            }
         }
     }
     link(&mut groups);
     groups.sort_by_key(|group| tests.group_eval_order.iter().position(|name| *name == group.name));
     if problems.is_empty() { Ok((groups, warnings)) } else { Err(problems) }
+}
+
+/// The files that a pattern finds; none, too, where a path without a pattern leads nowhere.
+fn rule_files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    if pattern.rfind('[') > pattern.rfind(']') {
+        return Err(format!("`{pattern}` is no pattern: a bracket is not closed"));
+    }
+    let mut found = files::find(&folder.join(pattern))?;
+    found.retain(|path| !pattern.is_empty() && path.exists());
+    Ok(found)
+}
+
+fn load(path: &Path, options: &Options) -> Result<Vec<Group>, Vec<Problem>> {
+    let (name, text) = (path.display().to_string(), text_of(path)?);
+    if options.ignore_unknown_fields { file::load_leniently(&name, &text) } else { file::load(&name, &text, false) }
 }
 
 fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
@@ -142,6 +207,7 @@ impl<'a> Run<'a> {
         if last / step > MAX_TICKS {
             self.break_off(format!("more than {MAX_TICKS} evaluations: make evaluation_interval longer"));
         }
+        self.refuse_histograms();
         let mut since_start = 0;
         while !self.broken && since_start <= last {
             self.tick(since_start);
@@ -151,6 +217,27 @@ impl<'a> Run<'a> {
             self.expressions();
         }
         self.failures
+    }
+
+    /// A rule that reads an input series of native histograms would see nothing of it.
+    fn refuse_histograms(&mut self) {
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        let found: Vec<String> =
+            rules.filter_map(|rule| Some(format!("rule {}: {}", rule.name, self.histogram_in(&rule.expr)?))).collect();
+        found.into_iter().for_each(|message| self.break_off(message));
+    }
+
+    /// Why an expression cannot be evaluated: it reads native histograms.
+    fn histogram_in(&self, expr: &Expr) -> Option<String> {
+        if self.test.histograms.is_empty() {
+            return None;
+        }
+        let reads = expr.reads();
+        let is_read = |labels: &&Labels| {
+            reads.iter().any(|read| read.selector.matchers.iter().all(|matcher| matcher.matches_labels(labels)))
+        };
+        let labels = self.test.histograms.iter().find(is_read)?;
+        Some(format!("reads {labels}: native histograms are not supported by this version"))
     }
 
     /// Evaluates every group, then the alert tests whose time this tick is the last one for.
@@ -196,6 +283,8 @@ impl<'a> Run<'a> {
         let context = Context {
             external_labels: &self.test.external_labels,
             external_url: &self.test.external_url,
+            query_offset: group.query_offset.unwrap_or_default(),
+            subquery_step: self.file.evaluation_interval,
             recorded: &self.recorded[index],
             keep: &|_, _| false,
             removed: &BTreeSet::new(),
@@ -204,7 +293,7 @@ impl<'a> Run<'a> {
         let outcome = evaluate(group, &self.active, &data, &data, at, &context);
         for error in &outcome.errors {
             let time = written_time(at - self.test.start);
-            self.break_off(format!("rule {} at {time}: {}", error.rule, error.message));
+            self.break_off(format!("rule {} at {time}: {} ({})", error.rule, error.message, error.at));
         }
         self.apply(index, outcome, at);
     }
@@ -223,24 +312,25 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|sample| Some((self.store.series(source, &sample.labels).ok()?, sample.value)))
             .collect();
-        self.store.append(source, at, !outcome.partial, &row);
+        let written_at = at - millis(self.groups[index].query_offset.unwrap_or_default());
+        self.store.append(source, written_at, !outcome.partial, &row);
         self.recorded[index] = outcome.recorded;
     }
 
     fn compare_alerts(&self, test: &AlertTest) -> Option<Failure> {
-        let firing = self.active.values().filter(|alert| {
-            alert.state == AlertState::Firing && alert.id.labels.get(super::ALERT_NAME) == test.alertname
-        });
-        let got = firing
-            .map(|alert| ExpectedAlert { labels: alert.id.labels.clone(), annotations: alert.annotations.clone() });
-        let difference = compare::alerts(&test.expected, got.collect())?;
+        let named = self.active.values().filter(|alert| alert.id.labels.get(super::ALERT_NAME) == test.alertname);
+        let (firing, pending): (Vec<&Alert>, Vec<&Alert>) = named.partition(|alert| alert.state == AlertState::Firing);
+        let got =
+            |alert: &&Alert| ExpectedAlert { labels: alert.id.labels.clone(), annotations: alert.annotations.clone() };
+        let pending: Vec<&Labels> = pending.iter().map(|alert| &alert.id.labels).collect();
+        let difference = compare::alerts(&test.expected, firing.iter().map(got).collect(), &pending)?;
         let time = written_time(test.eval_time);
         Some(self.failure(&test.at, format!("alert {} at {time}:{difference}", test.alertname)))
     }
 
     fn expressions(&mut self) {
         let test = self.test;
-        for expr in &test.exprs {
+        for expr in test.exprs.iter().filter(|expr| !expr.histograms) {
             let difference = self.compare_samples(expr);
             if let Some(difference) = difference {
                 let time = written_time(expr.eval_time);
@@ -251,7 +341,12 @@ impl<'a> Run<'a> {
 
     fn compare_samples(&self, test: &ExprTest) -> Option<String> {
         let at = self.test.start + test.eval_time;
-        match promql::evaluate(&test.expr, &self.store.current(), at, &Settings::default()) {
+        if let Some(why) = self.histogram_in(&test.expr) {
+            return Some(format!(" {why}"));
+        }
+        let subquery_step = millis(self.file.evaluation_interval).max(1);
+        let settings = Settings { subquery_step, ..Settings::default() };
+        match promql::evaluate(&test.expr, &self.store.current(), at, &settings) {
             Ok(Value::Vector(samples)) => compare::samples(&test.expected, samples, self.file.fuzzy),
             Ok(Value::Scalar(value)) => {
                 let sample = Sample { labels: Labels::default(), value };
@@ -281,6 +376,20 @@ impl<'a> Run<'a> {
 
 fn written_time(since_start: i64) -> String {
     duration::format(Duration::from_millis(since_start.unsigned_abs()))
+}
+
+/// For the fuzz loop: any text is a file of tests or refused, its lines are series, values, or refused inside of them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_or_refuse(text: &str) {
+    if let Err(problems) = format::read("t.yml", text) {
+        assert!(!problems.is_empty());
+    }
+    for line in text.lines().take(20) {
+        let wrong = [values::values(line).err(), values::series(line).err()];
+        for (at, message) in wrong.into_iter().flatten() {
+            assert!(at <= line.len() && !message.is_empty(), "{at}: {message}");
+        }
+    }
 }
 
 #[cfg(test)]

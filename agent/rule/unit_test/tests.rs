@@ -9,8 +9,8 @@ fn run_with(rules: &str, tests: &str) -> Vec<String> {
     let path = folder.path().join("tests.yml");
     std::fs::write(&path, tests).expect("a file");
     let text = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
-    match run(&path) {
-        Ok(report) => report.failures.iter().map(|failure| text(failure.to_string())).collect(),
+    match run(&path, &Options::default()) {
+        Ok(report) => report.failures().map(|failure| text(failure.to_string())).collect(),
         Err(problems) => problems.iter().map(|problem| text(problem.to_string())).collect(),
     }
 }
@@ -36,9 +36,9 @@ fn the_shipped_rules_pass_their_tests() {
     let files = files::find(&folder.join("*.test.yml")).expect("a pattern");
     assert_eq!(files.len(), 9);
     for file in files {
-        let report = run(&file).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        assert!(report.failures.is_empty(), "{:#?}", report.failures);
-        assert!(report.warnings.is_empty() && report.tests > 0);
+        let report = run(&file, &Options::default()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        assert_eq!(report.failures().collect::<Vec<_>>(), Vec::<&Failure>::new());
+        assert!(report.warnings.is_empty() && !report.cases.is_empty());
     }
 }
 
@@ -124,12 +124,14 @@ fn a_failure_says_what_was_expected_and_what_came() {
         found,
         [
             "tests.yml:7:9: wrong: alert Down at 5m:\n    \
-             expected, not firing: {alertname=\"Down\", job=\"b\", severity=\"page\"}\n    \
+             expected, not firing: {alertname=\"Down\", job=\"b\", severity=\"page\"}\n        \
+             differs from {alertname=\"Down\", job=\"a\", severity=\"page\"}\n        \
+             in job: expected \"b\", got \"a\"\n    \
              firing, not expected: {alertname=\"Down\", job=\"a\", severity=\"page\"}\n        summary: \"a down\"",
             "tests.yml:8:9: wrong: alert Down at 5m:\n    \
              annotations of {alertname=\"Down\", job=\"a\", severity=\"page\"}:\n        \
              summary: expected \"a up\", got \"a down\"",
-            "tests.yml:10:9: wrong: `up` at 0s:\n    expected: up{job=\"a\"} 1.0\n    got:      up{job=\"a\"} 0.0",
+            "tests.yml:10:9: wrong: `up` at 0s:\n    up{job=\"a\"}: expected 1.0, got 0.0",
         ]
     );
 }
@@ -140,7 +142,7 @@ fn values_compare_exactly_unless_fuzzy() {
   - input_series: [{series: low, values: 2.9999999999999996}, {series: odd, values: NaN}]
     promql_expr_test:
       - {expr: low, exp_samples: [{labels: low, value: 3}]}
-      - {expr: odd, exp_samples: [{labels: odd, value: NaN}]}
+      - {expr: odd, exp_samples: [{labels: odd, value: .nan}]}
 "#;
     assert_eq!(run_with(RULES, &tests(body)).len(), 2);
     let fuzzy = run_with(RULES, &format!("fuzzy_compare: true\n{}", tests(body)));
@@ -209,16 +211,7 @@ tests:
     let places: Vec<&str> = found.iter().map(|text| &text[..text.find(": ").unwrap_or(0)]).collect();
     assert_eq!(
         places,
-        [
-            "tests.yml:2:1",
-            "tests.yml:5:29",
-            "tests.yml:6:35",
-            "tests.yml:7:19",
-            "tests.yml:8:23",
-            "tests.yml:9:32",
-            "tests.yml:9:68",
-            "tests.yml:9:71"
-        ],
+        ["tests.yml:2:1", "tests.yml:5:29", "tests.yml:7:19", "tests.yml:8:23", "tests.yml:9:37", "tests.yml:9:68"],
         "{found:#?}"
     );
 }
@@ -226,27 +219,14 @@ tests:
 #[test]
 fn a_rule_file_that_cannot_be_used_is_an_error_and_one_that_is_missing_a_warning() {
     assert!(
-        run_with("groups: [{name: g, rules: [{record: a-b, expr: b}]}]", &tests("  - {}"))[0]
+        run_with("groups: [{name: g, rules: [{record: 'a{b}', expr: b}]}]", &tests("  - {}"))[0]
             .contains("no name for a series")
     );
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("t.yml");
     std::fs::write(&path, "rule_files: [nope*.yml]\ntests: [{}]").expect("a file");
-    assert_eq!(run(&path).expect("a report").warnings.len(), 1);
-    assert!(run(&folder.path().join("nope.yml")).is_err());
-}
-
-/// The body of the fuzz loop: a test file, and the notation of its series and values.
-fn reads_or_refuses(text: &str) {
-    if let Err(problems) = format::read("t.yml", text) {
-        assert!(!problems.is_empty());
-    }
-    for line in text.lines().take(20) {
-        let wrong = [values::values(line).err(), values::series(line).err()];
-        for (at, message) in wrong.into_iter().flatten() {
-            assert!(at <= line.len() && !message.is_empty(), "{at}: {message}");
-        }
-    }
+    assert_eq!(run(&path, &Options::default()).expect("a report").warnings.len(), 1);
+    assert!(run(&folder.path().join("nope.yml"), &Options::default()).is_err());
 }
 
 #[test]
@@ -276,5 +256,76 @@ fn any_text_is_a_test_file_or_refused() {
         "eval_time: ",
         "5m",
     ];
-    crate::fuzz::texts(600, &seeds, &tokens, reads_or_refuses);
+    crate::fuzz::texts(600, &seeds, &tokens, crate::fuzz::unit_tests);
+}
+
+#[test]
+fn native_histograms_are_refused_by_name_where_anything_reads_them() {
+    let body = r#"
+  - input_series: [{series: h, values: "{{schema:0 sum:1 count:1}}"}, {series: up, values: 1}]
+    promql_expr_test:
+      - {expr: h, exp_samples: [{labels: h, histogram: "{{schema:0 sum:1 count:1}}"}]}
+      - {expr: 'sum(h) or up', exp_samples: [{labels: up, value: 1}]}
+      - {expr: up, exp_samples: [{labels: up, value: 1}]}
+"#;
+    let found = run_with(RULES, &tests(body));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`sum(h) or up` at 0s: reads h: native histograms are not supported"), "{found:?}");
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: 'absent({__name__=~\"h|i\"})'}]}]";
+    let found = run_with(rules, &tests(body));
+    assert!(found[0].contains("rule A: reads h: native histograms"), "{found:?}");
+}
+
+#[test]
+fn of_two_series_with_the_same_labels_the_later_one_counts() {
+    let body = r#"
+  - input_series: [{series: x, values: _ 1}, {series: 'x{}', values: 2}]
+    promql_expr_test: [{expr: x, eval_time: 1m, exp_samples: [{labels: x, value: 2}]}]
+"#;
+    assert_eq!(run_with(RULES, &tests(body)), Vec::<String>::new());
+}
+
+#[test]
+fn what_could_never_pass_is_refused() {
+    for (text, why) in [
+        ("group_eval_order: [a, a]\ntests: []", "group `a` stands twice"),
+        ("tests: [{alert_rule_test: [{alertname: A, exp_alerts: [{exp_labels: {x: ''}}]}]}]", "leave `x` out"),
+        ("tests: [{promql_expr_test: [{expr: 1, exp_samples: [{value: '1'}]}]}]", "without quotes"),
+        ("tests: [{input_series: [{series: '{}', values: 1}]}]", "needs a name or labels"),
+        ("tests: [{input_series: [{series: 'x{a=\"b\",a=\"c\"}', values: 1}]}]", "the label a stands twice"),
+        ("rule_files: ['[a']\ntests: [{}]", "a bracket is not closed"),
+        ("rule_files: [.]\ntests: [{}]", "cannot read"),
+    ] {
+        let found = run_with(RULES, text);
+        assert!(found.len() == 1 && found[0].contains(why), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_file_that_two_patterns_find_counts_once_and_one_that_is_not_there_is_a_warning() {
+    let text = "rule_files: [rules.yml, 'rule?.yml', nope.yml, '']\ntests: [{input_series: [{series: 'up{job=\"a\"}', \
+                values: 0x9}], promql_expr_test: [{expr: count(ALERTS), eval_time: 5m, exp_samples: [{value: 1}]}]}]";
+    assert_eq!(run_with(RULES, text), Vec::<String>::new());
+}
+
+#[test]
+fn tests_are_chosen_by_name_and_rule_files_read_leniently_if_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("r.yml"), "groups: [{name: g, owner: me, rules: [{alert: A, expr: up}]}]")
+        .expect("rules");
+    let path = folder.path().join("t.yml");
+    let wrong = "promql_expr_test: [{expr: 1}]";
+    std::fs::write(&path, format!("rule_files: [r.yml]\ntests: [{{{wrong}}}, {{name: one}}, {{name: two, {wrong}}}]"))
+        .expect("tests");
+    let names = |run: &[&str]| {
+        let run = run.iter().map(|text| Regex::new(text).expect("a pattern")).collect();
+        let report = super::run(&path, &Options { run, ignore_unknown_fields: true }).expect("a report");
+        report.cases.iter().map(|case| (case.name.clone(), case.failures.len())).collect::<Vec<_>>()
+    };
+    let case = |name: &str, failures: usize| (name.to_owned(), failures);
+    assert_eq!(names(&[]), [case("unnamed#0", 1), case("one", 0), case("two", 1)]);
+    assert_eq!(names(&["^o"]), [case("one", 0)]);
+    assert_eq!(names(&["w", "q"]), [case("two", 1)]);
+    assert!(names(&["q"]).is_empty());
+    assert!(run(&path, &Options::default()).is_err());
 }

@@ -22,6 +22,11 @@ pub fn values(text: &str) -> Result<Vec<Option<f64>>, Wrong> {
     Ok(all)
 }
 
+/// Whether values are native histograms: `{{schema:0 sum:1}}`.
+pub fn are_histograms(text: &str) -> bool {
+    text.contains("{{")
+}
+
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -33,45 +38,102 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn expand(word: &str, all: &mut Vec<Option<f64>>) -> Result<(), String> {
-    if word.contains("{{") {
-        return Err("native histograms ({{…}}) are not supported by this version".to_owned());
-    }
     let refuse = || format!("`{word}` is no value: write 1, _, _x5, stale, 7x3, 1+2x3 or 5-1x2");
-    let (what, times) = match word.rsplit_once('x') {
-        Some((what, times)) => (what, Some(times.parse::<usize>().map_err(|_| refuse())?)),
-        None => (word, None),
-    };
-    let count = times.unwrap_or(0);
-    if all.len().saturating_add(count) >= MAX_VALUES {
+    let Written { value, count } = read(word).ok_or_else(refuse)?;
+    if all.len().saturating_add(count) > MAX_VALUES {
         return Err(format!("a series of more than {MAX_VALUES} values"));
     }
-    match what {
-        "_" => all.extend(std::iter::repeat_n(None, times.unwrap_or(1))),
-        "stale" if times.is_none() => all.push(Some(stale_marker())),
-        _ => {
-            let (first, step) = first_and_step(what, times.is_some()).ok_or_else(refuse)?;
-            // Added up step by step, as Prometheus does: rounding accumulates.
-            all.extend(std::iter::successors(Some(first), |value| Some(value + step)).take(count + 1).map(Some));
+    match value {
+        None => all.extend(std::iter::repeat_n(None, count)),
+        // Added up step by step, as Prometheus does: rounding accumulates.
+        Some((first, step)) => {
+            all.extend(std::iter::successors(Some(first), |value| Some(value + step)).take(count).map(Some));
         }
     }
     Ok(())
 }
 
-/// `1+2` as (1, 2), `5-1` as (5, -1), `7` as (7, 0).
-fn first_and_step(text: &str, repeated: bool) -> Option<(f64, f64)> {
-    if let Some(value) = number(text) {
-        return Some((value, 0.0));
-    }
-    let signs = text.char_indices().skip(1).filter(|(_, c)| repeated && matches!(c, '+' | '-'));
-    let mut split = signs.filter_map(|(at, _)| Some((number(&text[..at])?, number(&text[at..])?)));
-    split.next()
+/// What one word stands for.
+struct Written {
+    /// The first value and the step; `None` is a gap.
+    value: Option<(f64, f64)>,
+    count: usize,
 }
 
-fn number(text: &str) -> Option<f64> {
-    let digits = text.trim_start_matches(['+', '-']);
-    let named = digits.eq_ignore_ascii_case("inf") || digits.eq_ignore_ascii_case("nan");
-    let looks = named || digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    text.parse().ok().filter(|_| looks && text.len() - digits.len() <= 1)
+/// The words are Prometheus's, to the letter: `Infx3`, `0X3` and `_ x3` are none.
+fn read(word: &str) -> Option<Written> {
+    if let Some(rest) = word.strip_prefix('_') {
+        return Some(Written { value: None, count: times(rest)?.unwrap_or(1) });
+    }
+    if word == "stale" {
+        return Some(Written { value: Some((stale_marker(), 0.0)), count: 1 });
+    }
+    let (first, rest) = number(word)?;
+    let (step, rest) = if rest.starts_with(['+', '-']) { number(rest)? } else { (0.0, rest) };
+    let times = times(rest)?;
+    let stepped = rest.len() < word.len() && step != 0.0;
+    if stepped && times.is_none() {
+        return None;
+    }
+    Some(Written { value: Some((first, step)), count: times.unwrap_or(0).saturating_add(1) })
+}
+
+/// The number after `x`; `Some(None)` where nothing follows.
+fn times(text: &str) -> Option<Option<usize>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.strip_prefix('x').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().map(Some)
+}
+
+/// A number with its sign at the start, and what follows it.
+fn number(text: &str) -> Option<(f64, &str)> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let word = unsigned.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(unsigned.len());
+    let named = &unsigned[..word];
+    let (value, length) = match named.to_ascii_lowercase().as_str() {
+        "inf" => (f64::INFINITY, word),
+        "nan" => (f64::NAN, word),
+        _ => {
+            let length = decimal_length(unsigned);
+            (decimal(&unsigned[..length])?, length)
+        }
+    };
+    let value = if text.starts_with('-') { -value } else { value };
+    Some((value, &unsigned[length..]))
+}
+
+/// `12.5e-3`: digits, a point, an exponent; underscores are looked at later.
+fn decimal_length(text: &str) -> usize {
+    let digits = |from: usize| {
+        let rest = &text[from..];
+        from + rest.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(rest.len())
+    };
+    let mut end = digits(0);
+    if text[end..].starts_with('.') {
+        end = digits(end + 1);
+    }
+    let exponent = text[end..].strip_prefix(['e', 'E']);
+    match exponent {
+        Some(rest) if end > 0 => digits(end + 1 + usize::from(rest.starts_with(['+', '-']))),
+        _ => end,
+    }
+}
+
+/// A number as Prometheus reads it: underscores between digits, `010` is 8, and no overflow.
+fn decimal(text: &str) -> Option<f64> {
+    let apart = |at: usize| {
+        let digit =
+            |index: Option<usize>| index.and_then(|index| text.as_bytes().get(index)).is_some_and(u8::is_ascii_digit);
+        digit(at.checked_sub(1)) && digit(Some(at + 1))
+    };
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let octal = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|byte| (b'0'..b'8').contains(&byte));
+    let value =
+        if octal { u64::from_str_radix(&plain, 8).ok().map(|value| value as f64) } else { plain.parse::<f64>().ok() };
+    let whole = text.match_indices('_').all(|(at, _)| apart(at));
+    value.filter(|value| whole && value.is_finite() && plain.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
 /// The labels that `name{a="b"}` names; empty text is no labels.
@@ -88,6 +150,10 @@ pub fn series(text: &str) -> Result<Labels, Wrong> {
     }
     if let Some(matcher) = selector.matchers.iter().find(|matcher| matcher.op != MatchOp::Equal) {
         return Err((0, format!("`{matcher}`: a series has labels by `=` only")));
+    }
+    let name = |at: usize| &selector.matchers[at].name;
+    if let Some(twice) = (1..selector.matchers.len()).find(|at| (0..*at).any(|before| name(before) == name(*at))) {
+        return Err((0, format!("`{text}`: the label {} stands twice", name(twice))));
     }
     Ok(Labels::new(selector.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone()))))
 }
@@ -116,6 +182,8 @@ mod tests {
         assert_eq!(read("1e1+1e-1x1"), some(&[10.0, 10.1]));
         assert_eq!(read("Inf -Inf"), some(&[f64::INFINITY, f64::NEG_INFINITY]));
         assert!(read("NaN")[0].is_some_and(f64::is_nan));
+        assert_eq!(read("1_000 5. 1e1_0 010 0x1"), some(&[1e3, 5.0, 1e10, 8.0, 0.0, 0.0]));
+        assert_eq!(read("1 +2x1 nan+1x0").len(), 4);
     }
 
     #[test]
@@ -139,6 +207,21 @@ mod tests {
             ("1  stalex2", 3),
             ("1+2", 0),
             ("1 {{schema:1}}", 2),
+            ("Infx3", 0),
+            ("1+Infx2", 0),
+            ("Stale", 0),
+            ("_ x3", 2),
+            ("_x", 0),
+            ("__", 0),
+            ("1x3.0", 0),
+            ("1x3_", 0),
+            ("0X3", 0),
+            ("1++2x3", 0),
+            ("1e400", 0),
+            ("5m", 0),
+            ("1__0", 0),
+            ("1_", 0),
+            ("infinity", 0),
             ("--1", 0),
             ("1x1000000", 0),
         ] {

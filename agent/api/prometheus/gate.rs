@@ -1,0 +1,185 @@
+//! How many queries work at once, how long each may take, and when it makes way for everything else that the agent's one
+//! thread does.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::{Metrics, Refusal};
+
+/// How many queries are evaluated at once.
+const RUNNING: usize = 4;
+/// How many more may wait for their turn.
+const WAITING: i64 = 32;
+/// The longest that a query may take, its waiting included; a request may ask for less.
+pub const LONGEST: Duration = Duration::from_secs(10);
+/// The most bytes of an answer.
+const ANSWER_BYTES: usize = 32 << 20;
+/// How long a query works until it makes way.
+const SLICE: Duration = Duration::from_millis(1);
+
+pub struct Gate {
+    slots: Semaphore,
+    /// One slice at a time: between any two of them, whoever's, the thread does what else there is.
+    slices: Semaphore,
+    metrics: Metrics,
+}
+
+/// A query's turn. It ends when this is dropped.
+pub struct Turn<'a> {
+    metrics: &'a Metrics,
+    deadline: Instant,
+    slice: Instant,
+    began: Instant,
+    /// How long it waited.
+    pub waited: Duration,
+    slices: &'a Semaphore,
+    working: Option<SemaphorePermit<'a>>,
+    _slot: SemaphorePermit<'a>,
+}
+
+impl Gate {
+    pub fn new(metrics: Metrics) -> Self {
+        Gate { slots: Semaphore::new(RUNNING), slices: Semaphore::new(1), metrics }
+    }
+
+    /// Waits for a turn that ends `within` from now.
+    pub async fn enter(&self, within: Duration) -> Result<Turn<'_>, Refusal> {
+        if self.metrics.waiting.get() >= WAITING {
+            self.metrics.refused("busy", 1);
+            let all = RUNNING as i64 + WAITING;
+            return Err(Refusal::Unavailable(format!(
+                "{all} queries run or wait already: ask again later, or ask for less at once"
+            )));
+        }
+        let asked = Instant::now();
+        let deadline = asked + within.min(LONGEST);
+        let waits = Waits::new(&self.metrics);
+        let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
+        drop(waits);
+        let Ok(Ok(slot)) = slot else {
+            self.metrics.refused("timeout", 1);
+            return Err(Refusal::Timeout("query timed out in query queue".to_owned()));
+        };
+        self.metrics.running.inc();
+        let began = Instant::now();
+        let (metrics, slices, waited) = (&self.metrics, &self.slices, began - asked);
+        Ok(Turn { metrics, deadline, slice: began, began, waited, slices, working: None, _slot: slot })
+    }
+
+    /// Counts a query that asks for more than one may have.
+    pub fn too_much(&self, message: String) -> Refusal {
+        self.metrics.too_much(message)
+    }
+}
+
+impl Turn<'_> {
+    /// Makes way for others where it is time to, and ends the query at its deadline. To be called between pieces of
+    /// work that are each short.
+    pub async fn pause(&mut self) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            self.metrics.refused("timeout", 1);
+            return Err(Refusal::Timeout("query timed out in expression evaluation".to_owned()));
+        }
+        if self.working.is_none() || now - self.slice >= SLICE {
+            // Whoever comes next waits for what else is ready, too.
+            tokio::task::yield_now().await;
+            self.next_slice().await;
+        }
+        Ok(())
+    }
+
+    async fn next_slice(&mut self) {
+        self.working = None;
+        self.working = self.slices.acquire().await.ok();
+        self.slice = Instant::now();
+    }
+
+    /// As [`Turn::pause`], while an answer is written: ends one that grows too long.
+    pub async fn pause_writing(&mut self, answer: &str) -> Result<(), Refusal> {
+        if answer.len() > ANSWER_BYTES {
+            let megabytes = ANSWER_BYTES >> 20;
+            let message = format!("the answer has more than {megabytes} MiB: ask for fewer series or steps");
+            return Err(self.metrics.too_much(message));
+        }
+        self.pause().await
+    }
+
+    /// How long it has worked.
+    pub fn worked(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.metrics.running.dec();
+        self.metrics.answered.inc();
+        self.metrics.seconds.inc_by(self.worked().as_secs_f64());
+    }
+}
+
+/// Counts one that waits, also where its client goes meanwhile.
+struct Waits<'a>(&'a Metrics);
+
+impl<'a> Waits<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.waiting.inc();
+        Waits(metrics)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fifth_query_waits_and_what_is_too_many_is_refused() {
+        let gate = Gate::new(Metrics::default());
+        let mut turns = Vec::new();
+        for _ in 0..RUNNING {
+            turns.push(gate.enter(LONGEST).await.unwrap());
+        }
+        assert_eq!(gate.metrics.running.get(), 4);
+        let late = gate.enter(Duration::from_secs(1)).await.err();
+        assert_eq!(late, Some(Refusal::Timeout("query timed out in query queue".to_owned())));
+        let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(gate.enter(LONGEST))).collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait.as_mut()).is_pending());
+        }
+        assert!(matches!(gate.enter(LONGEST).await, Err(Refusal::Unavailable(_))));
+        turns.clear();
+        assert!(waiting.remove(0).await.is_ok());
+        drop(waiting);
+        assert_eq!((gate.metrics.running.get(), gate.metrics.waiting.get()), (0, 0), "who has gone waits no more");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_grows_too_long_is_refused_and_counted() {
+        let gate = Gate::new(Metrics::default());
+        let mut turn = gate.enter(LONGEST).await.unwrap();
+        let answer = " ".repeat(ANSWER_BYTES + 1);
+        assert_eq!(turn.pause_writing(&answer[1..]).await, Ok(()));
+        let Err(Refusal::Execution(message)) = turn.pause_writing(&answer).await else { panic!("it is too long") };
+        assert!(message.contains("32 MiB"), "{message}");
+        assert_eq!(gate.metrics.refusals("limit"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_query_ends_at_its_deadline() {
+        let gate = Gate::new(Metrics::default());
+        let mut turn = gate.enter(Duration::from_secs(60)).await.unwrap();
+        tokio::time::advance(LONGEST - Duration::from_millis(1)).await;
+        assert_eq!(turn.pause().await, Ok(()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(matches!(turn.pause().await, Err(Refusal::Timeout(_))));
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading what matchers select a few series at a time, as of one moment: whoever reads much need not hold the store all
+//! the while.
+
+use std::collections::HashMap;
+
+use super::slab::Key;
+use super::view::Found;
+use super::{SeriesId, Store};
+use crate::matcher::Matcher;
+use crate::promql::Point;
+use crate::sample::{Labels, Timestamp};
+
+/// How much is read at once: about a tenth of a millisecond.
+const PIECE: usize = 512;
+/// How many points are as much work as a series.
+const POINTS: usize = 32;
+
+/// When each source had last reported at some moment. What is reported later is not read.
+#[derive(Debug)]
+pub struct Moment(HashMap<Key, Timestamp>);
+
+/// The series that are still to be looked at.
+#[derive(Debug)]
+pub struct Reading {
+    ids: Vec<SeriesId>,
+    next: usize,
+    matchers: Vec<Matcher>,
+}
+
+impl Store {
+    pub fn moment(&self) -> Moment {
+        let newest = |key: Key| {
+            let source = self.sources.get(key)?;
+            Some((key, source.ended.or(source.newest())?))
+        };
+        Moment(self.sources.keys().filter_map(newest).collect())
+    }
+
+    /// The series that matchers may select.
+    pub fn reading(&self, matchers: &[Matcher]) -> Reading {
+        if let Some(remembered) = self.selections.find(matchers) {
+            return Reading { ids: remembered.to_vec(), next: 0, matchers: Vec::new() };
+        }
+        let (lists, others) = self.unremembered(matchers);
+        Reading { ids: lists.concat(), next: 0, matchers: others.into_iter().cloned().collect() }
+    }
+
+    /// Goes on a little: shows each series that matches and has samples with `after < t <= until` with these, as
+    /// [`Store::current`] does, except that what a removed source and the one after it had of the same series comes
+    /// apart. False at the end.
+    pub fn read(
+        &self,
+        reading: &mut Reading,
+        moment: &Moment,
+        (after, until): (Timestamp, Timestamp),
+        visit: &mut dyn FnMut(&Labels, &[Point]),
+    ) -> bool {
+        let (view, mut found, mut work) = (self.current(), Found::default(), 0);
+        while let Some(id) = reading.ids.get(reading.next).filter(|_| work < PIECE) {
+            reading.next += 1;
+            work += 1;
+            let Some((series, source)) = self.series_and_source(*id) else { continue };
+            let Some(newest) = moment.0.get(&series.source) else { continue };
+            if !reading.matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
+                continue;
+            }
+            view.points(series, source, after, until.min(*newest), &mut found);
+            work += found.points.len() / POINTS;
+            if !found.points.is_empty() {
+                visit(&series.labels, &found.points);
+            }
+        }
+        reading.next < reading.ids.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::StoreLimits;
+
+    #[test]
+    fn what_is_reported_while_it_is_read_is_not_seen() {
+        let mut store = Store::new(StoreLimits { series: 10_000, window: Duration::from_secs(60) });
+        let source = store.add_source("shop", 10_000);
+        let labels = |index: usize| Labels::new([("__name__", "x".to_owned()), ("i", index.to_string())]);
+        let row: Vec<(SeriesId, f64)> =
+            (0..PIECE + 88).map(|index| (store.series(source, &labels(index)).unwrap(), 1.0)).collect();
+        store.append(source, 1_000, true, &row);
+        let (moment, mut reading) = (store.moment(), store.reading(&[]));
+        let mut lengths: Vec<usize> = Vec::new();
+        assert!(store.read(&mut reading, &moment, (0, 9_000), &mut |_, points| lengths.push(points.len())));
+        assert_eq!(lengths.len(), PIECE);
+        store.append(source, 2_000, true, &row);
+        let new = store.add_source("other", 10);
+        let late = store.series(new, &Labels::new([("__name__", "y")])).unwrap();
+        store.append(new, 2_000, true, &[(late, 1.0)]);
+        assert!(!store.read(&mut reading, &moment, (0, 9_000), &mut |_, points| lengths.push(points.len())));
+        assert_eq!(lengths, [1; PIECE + 88]);
+        let mut again = store.reading(&[]);
+        let now = store.moment();
+        let mut last = 0;
+        while store.read(&mut again, &now, (0, 9_000), &mut |_, points| last += points.len()) {}
+        assert_eq!(last, 2 * (PIECE + 88) + 1);
+    }
+}

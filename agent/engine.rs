@@ -200,11 +200,11 @@ impl Engine {
     /// What groups that are gone wrote ends; new groups get a place for theirs.
     fn move_sources(&mut self, before: &[Group], now: Timestamp) {
         let mut store = store::lock(&self.parts.store);
-        let places = self.sources.drain(..).zip(self.recorded.drain(..));
-        let mut known: BTreeMap<(&str, &str), (SourceId, Recorded)> =
-            before.iter().map(group_name).zip(places).collect();
-        let place = |group| {
-            known.remove(&group_name(group)).unwrap_or_else(|| (add_source(&mut store, group), Recorded::new()))
+        let places = self.sources.drain(..).zip(before.iter().zip(self.recorded.drain(..)));
+        let mut known: BTreeMap<_, _> = before.iter().map(group_name).zip(places).collect();
+        let place = |group| match known.remove(&group_name(group)) {
+            Some((source, (before, recorded))) => (source, moved(before, group, recorded)),
+            None => (add_source(&mut store, group), Recorded::new()),
         };
         (self.sources, self.recorded) = self.setup.groups.iter().map(place).unzip();
         known.into_values().for_each(|(source, _)| store.remove_source(source, now));
@@ -269,14 +269,13 @@ impl Engine {
     fn evaluate(&mut self, due: &[Due]) -> Tick {
         let mut tick = Tick::default();
         let Some(newest) = due.iter().map(|due| due.at).max() else { return tick };
-        let targets = self.parts.board.known();
         let shared = self.parts.store.clone();
         let mut store = store::lock(&shared);
         self.observe(&mut store, newest);
         for due in due {
             let group = &self.setup.groups[due.group];
             let began = Instant::now();
-            let Some(outcome) = self.guarded_evaluation(*due, &store, &targets) else { continue };
+            let Some(outcome) = self.guarded_evaluation(*due, &store) else { continue };
             let took = began.elapsed();
             self.parts.metrics.evaluated(group, &outcome.errors, took);
             self.parts.rules.evaluated(due.group, group, due.at, took, &outcome.errors);
@@ -290,8 +289,8 @@ impl Engine {
     }
 
     /// A group whose evaluation panics leaves its alerts as they are; the others go on.
-    fn guarded_evaluation(&self, due: Due, store: &Store, targets: &[(Labels, bool)]) -> Option<Outcome> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate_group(due, store, targets))).ok();
+    fn guarded_evaluation(&self, due: Due, store: &Store) -> Option<Outcome> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate_group(due, store))).ok();
         if outcome.is_none() {
             self.parts.metrics.broken(&self.setup.groups[due.group]);
         }
@@ -313,12 +312,15 @@ impl Engine {
         }
     }
 
-    fn evaluate_group(&self, due: Due, store: &Store, targets: &[(Labels, bool)]) -> Outcome {
+    fn evaluate_group(&self, due: Due, store: &Store) -> Outcome {
         let Due { group: index, at } = due;
         let group = &self.setup.groups[index];
+        // A tick that is late sees nothing of what has come to be known since.
+        let seen_at = at - millis(group.query_offset.unwrap_or_default());
+        let targets = if self.restored.is_empty() { Vec::new() } else { self.parts.board.known(seen_at) };
         let blind_until = self.started + 2 * millis(self.ticks.interval(index)) + self.parts.board.longest_timeout();
         let keep = |rule: &Rule, alert: &Alert| {
-            let waits = || rule::waits_for(rule, &alert.id.labels, targets);
+            let waits = || rule::waits_for(rule, &alert.id.labels, &targets);
             self.restored.contains(&alert.id) && if group.hold { waits() } else { at < blind_until }
         };
         let (external_labels, external_url) = (&self.setup.labels, self.parts.external_url.as_str());
@@ -472,6 +474,12 @@ fn with_alert(event: &Event, alert: Alert) -> Event {
 
 fn add_source(store: &mut Store, group: &Group) -> SourceId {
     store.add_source(&format!("rules {} {}", group.file, group.name), MAX_GROUP_SERIES)
+}
+
+/// What the rules of a group recorded, for the rules that it has now: they may have come, gone or changed places.
+fn moved(before: &Group, group: &Group, recorded: Recorded) -> Recorded {
+    let mut known: BTreeMap<&str, _> = before.rules.iter().map(|rule| &*rule.id).zip(recorded).collect();
+    group.rules.iter().map(|rule| known.remove(&*rule.id).unwrap_or_default()).collect()
 }
 
 fn group_name(group: &Group) -> (&str, &str) {

@@ -7,28 +7,40 @@ use std::iter;
 
 use crate::export::parse::{Dialect, Entry, Limits, entries};
 use crate::matcher::Matcher;
-use crate::promql::{self, Point, Select, Settings, Steps};
+use crate::promql::{self, Expr, Point, Select, Settings, Steps};
 use crate::rule::template::{Data, Template};
 use crate::rule::{self, unit_test};
 use crate::sample::{Labels, Sample, Timestamp, is_stale, stale_marker};
 
-/// Any text is an expression, which is written as what is read and can be evaluated; or it is refused at a place inside
-/// of it.
+/// Any text is an expression that can be evaluated, or is refused: see [`syntax`].
 pub fn expression(text: &str) {
-    let expr = match promql::parse(text) {
-        Ok(expr) => expr,
-        Err(error) => {
-            assert!(!error.message.is_empty());
-            assert!(text.is_char_boundary(error.span.start) && error.span.start <= error.span.end);
-            return;
-        }
-    };
-    let written = expr.to_string();
-    assert_eq!(promql::parse(&written).map(|expr| expr.to_string()), Ok(written));
+    let Some(expr) = syntax(text) else { return };
     let settings = Settings { samples: 20_000, ..Settings::default() };
     let _ = promql::evaluate(&expr, &Few, 600_000, &settings);
     let steps = Steps { from: 540_000, to: 600_000, step: 30_000 };
     let _ = promql::evaluate_range(&expr, &Few, &steps, &settings);
+}
+
+/// Any text is an expression, which is written as what is read again as the same tree, or is refused at a place inside of
+/// it.
+pub fn syntax(text: &str) -> Option<Expr> {
+    match promql::parse(text) {
+        Ok(expr) => {
+            let written = expr.to_string();
+            assert!(promql::parse(&written).is_ok_and(|read| same(&read, &expr)), "{written:?} is not read back");
+            Some(expr)
+        }
+        Err(error) => {
+            assert!(!error.message.is_empty());
+            assert!(text.get(error.span.clone()).is_some(), "{:?} is not within the text", error.span);
+            None
+        }
+    }
+}
+
+/// NaN is not itself.
+pub(crate) fn same(one: &Expr, other: &Expr) -> bool {
+    one == other || format!("{:?}", one.kind).contains("NaN")
 }
 
 /// A few series with a gap, a stale marker, a reset, NaN and infinities, each a minute for ten minutes.

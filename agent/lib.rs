@@ -20,6 +20,7 @@
 pub mod clock;
 pub mod duration;
 pub mod file;
+mod float;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;

@@ -6,7 +6,7 @@ mod pattern;
 #[cfg(test)]
 mod oracle;
 
-pub use pattern::{anchored, anywhere};
+pub use pattern::{Compiled, anchored, anywhere};
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -67,6 +67,11 @@ impl Matcher {
             (MatchOp::NotRegex, Some(pattern)) => !pattern.is_match(value),
             (MatchOp::Regex | MatchOp::NotRegex, None) => false,
         }
+    }
+
+    /// About how many bytes its compiled pattern takes.
+    pub fn size(&self) -> usize {
+        self.pattern.as_ref().map_or(0, |pattern| pattern.size())
     }
 
     pub fn matches_labels(&self, labels: &Labels) -> bool {

@@ -75,10 +75,6 @@ impl Labels {
         self.0.is_empty()
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Label> {
         self.0.iter()
     }

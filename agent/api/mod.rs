@@ -2,6 +2,7 @@
 //! the token ([`auth`]). No caller names an address.
 
 pub mod auth;
+mod connections;
 mod health;
 mod metrics;
 pub mod prometheus;
@@ -9,22 +10,16 @@ mod regions;
 pub mod reload;
 pub mod status;
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 
 use crate::alert::Alert;
 use crate::clock::Clock;
@@ -35,18 +30,9 @@ use crate::notify::Outbox;
 use crate::region::Region;
 use crate::sample::Timestamp;
 use crate::state;
-use crate::stop;
 use crate::store::Store;
 use crate::target::board::Board;
-
-/// The most connections at once: for one more, the oldest is closed.
-const CONNECTIONS: usize = 64;
-/// The most bytes of a request's head.
-const HEAD_LIMIT: usize = 16 * 1024;
-/// How long a client may take to send a request's head, and to be idle between two.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The longest that one connection is served.
-const CONNECTION_TIME: Duration = Duration::from_secs(300);
+pub use connections::serve;
 
 /// What the answers are made from.
 pub struct Context {
@@ -87,22 +73,31 @@ impl Liveness {
     }
 }
 
-pub fn router(context: Arc<Context>) -> Router {
+fn router(context: Arc<Context>) -> Router {
+    let at_once = Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/status", get(status::status))
+        .merge(prometheus::undivided())
+        .route_layer(from_fn_with_state(context.clone(), in_turn));
     Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
         .route("/-/reload", post(reload::reload).put(reload::reload))
-        .route("/v1/status", get(status::status))
         .route("/v1/regions", get(regions::list))
         .route("/v1/regions/{region}", get(regions::one))
         .route("/v1/regions/{region}/check", get(regions::check))
         .route("/v1/regions/{region}/check/db", get(regions::check_database))
-        .merge(prometheus::routes())
+        .merge(prometheus::divided())
+        .merge(at_once)
         .fallback(not_found)
-        .layer(middleware::from_fn_with_state(context.clone(), auth::reading))
+        .layer(from_fn_with_state(context.clone(), auth::reading))
         .with_state(context)
+}
+
+/// Answers that are made at once, and may be long: one after the other, and after a slice of a query.
+async fn in_turn(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    context.queries.alone(next.run(request)).await
 }
 
 async fn not_found() -> Response {
@@ -110,45 +105,4 @@ async fn not_found() -> Response {
                  /api/v1/query, query_range, format_query, series, labels, label/NAME/values, rules, alerts, targets, metadata and \
                  status/buildinfo";
     prometheus::error(StatusCode::NOT_FOUND, "not_found", error).into_response()
-}
-
-/// Serves until `stop` says true. A connection that misbehaves is closed; the others go on. However many stay open
-/// and say nothing, a new one is served: an answer takes far less time than others need to push it out.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
-    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop::told(&mut stop) => return,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                by_age.retain(|connection| !connection.is_finished());
-                if by_age.len() >= CONNECTIONS {
-                    by_age.pop_front().inspect(AbortHandle::abort);
-                }
-                let served = tokio::time::timeout(CONNECTION_TIME, converse(stream, peer, router.clone()));
-                by_age.push_back(connections.spawn(async move { drop(served.await) }));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: without a pause this loop would take a whole core.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "connection ended");
-    }
 }

@@ -24,16 +24,32 @@ struct Outcome {
     outcome: &'static str,
 }
 
-/// What the modules' own metrics are registered from.
-pub struct Modules<'a> {
-    pub engine: &'a engine::metrics::Metrics,
-    pub task: &'a target::task::Metrics,
-    pub notify: &'a notify::metrics::Metrics,
-    pub store: &'a store::Metrics,
-    pub state: &'a state::Metrics,
-    pub region: &'a region::metrics::Metrics,
-    pub queries: &'a api::prometheus::Metrics,
-    pub log: &'a telemetry::Output,
+/// The modules' own metrics.
+pub struct Modules {
+    pub engine: engine::metrics::Metrics,
+    pub task: target::task::Metrics,
+    pub notify: notify::metrics::Metrics,
+    pub store: store::Metrics,
+    pub region: region::metrics::Metrics,
+    pub queries: api::prometheus::Metrics,
+    state: state::Metrics,
+    log: telemetry::Output,
+}
+
+impl Modules {
+    /// Those of state and log count since before the start.
+    pub fn new(state: state::Metrics, log: telemetry::Output) -> Self {
+        Modules {
+            engine: engine::metrics::Metrics::default(),
+            task: target::task::Metrics::default(),
+            notify: notify::metrics::Metrics::default(),
+            store: store::Metrics::default(),
+            region: region::metrics::Metrics::default(),
+            queries: api::prometheus::Metrics::default(),
+            state,
+            log,
+        }
+    }
 }
 
 impl Metrics {

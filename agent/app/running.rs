@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::grace::{self, Graces};
 use super::metrics::{Metrics, Modules};
 use super::part::{ENDED, Part};
 use super::rules::Plan;
 use super::signals::Signals;
-use super::{Origin, StartError, grace, say};
+use super::{Origin, StartError, say};
 use crate::api::reload::Reload;
 use crate::api::status::ConfigStatus;
 use crate::api::{self, Liveness, auth};
@@ -33,7 +34,8 @@ use crate::promql::LOOKBACK;
 use crate::region::{self, Region};
 use crate::rule::{self, Group};
 use crate::sample::Labels;
-use crate::state::{self, Grace, Op, State};
+use crate::state::rows::Rows;
+use crate::state::{self, Closed, Grace, Op, State};
 use crate::store::{self, Selection, Store, StoreLimits};
 use crate::target::Target;
 use crate::target::board::Board;
@@ -105,7 +107,7 @@ enum Event {
 }
 
 pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running, StartError> {
-    let Opened { clock, state, state_metrics, kept, log } = opened;
+    let Opened { clock, state, state_metrics, mut kept, log } = opened;
     let Plan { loaded, groups, rejected } = plan;
     // Before anybody hears that the agent runs: what changes from then on is seen.
     let changes = Changes::new(loaded.named.clone().with(origin.path.as_deref(), &rejected));
@@ -127,20 +129,8 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
     let net = Arc::new(Net::new(NetSettings::default()));
     let metrics = Metrics::default();
     metrics.runs(config, rejected.is_empty());
-    let (engine_metrics, task_metrics) = (engine::metrics::Metrics::default(), task::Metrics::default());
-    let (notify_metrics, store_metrics) = (notify::metrics::Metrics::default(), store::Metrics::default());
-    let region_metrics = region::metrics::Metrics::default();
-    let query_metrics = api::prometheus::Metrics::default();
-    let registry = metrics.registry(&Modules {
-        engine: &engine_metrics,
-        task: &task_metrics,
-        notify: &notify_metrics,
-        store: &store_metrics,
-        state: &state_metrics,
-        region: &region_metrics,
-        queries: &query_metrics,
-        log: &log,
-    });
+    let modules = Modules::new(state_metrics, log.clone());
+    let registry = metrics.registry(&modules);
     let mut catalogue = Catalogue::of_kinds();
     catalogue.extend(task::METRICS.iter().map(|metric| Family::from(*metric)));
     let catalogue = Arc::new(Mutex::new(catalogue));
@@ -154,26 +144,16 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         send: notify::send::sender(net.clone(), Arc::new(Tls::new(TlsSettings::default(), Some(http::ALPN)))),
         state: state.clone(),
         clock,
-        metrics: notify_metrics,
+        metrics: modules.notify,
     };
-    let (outbox, mut ops) = Outbox::start(outbox_parts, kept.rows.deliveries, kept.rows.refused);
-    outbox.recall(&kept.rows.meta);
-    let files = loaded.source.to_files();
-    if rejected.is_empty() && files != kept.rows.config {
-        ops.push(Op::PutConfig(files.clone()));
-    }
     let known_targets = kept.rows.graces.iter().map(|grace| grace.target.clone()).collect();
-    let graces = grace::graces(config, kept.rows.graces, clock.now());
-    ops.extend(graces.ops);
-    if !ops.is_empty() {
-        state.commit(ops).await?;
-    }
+    let (outbox, graces) = resume(outbox_parts, &loaded, &rejected, &mut kept.rows).await?;
 
     let region_parts = region::task::Parts {
         clock,
         board: board.clone(),
         state: state.clone(),
-        metrics: region_metrics,
+        metrics: modules.region,
         node: node.clone(),
     };
     let (region, region_task) = Region::new(config.region.clone(), &kept.rows.meta, region_parts);
@@ -188,7 +168,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         net,
         state: state.clone(),
         slots: Semaphore::new(LOOKS),
-        metrics: task_metrics,
+        metrics: modules.task,
         memories: Memories::new(&kept.rows.meta),
         node,
     });
@@ -206,8 +186,8 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         state: state.clone(),
         outbox: outbox.clone(),
         own,
-        metrics: engine_metrics,
-        store_metrics,
+        metrics: modules.engine,
+        store_metrics: modules.store,
         liveness: liveness.clone(),
         published,
         rules: rules.clone(),
@@ -221,6 +201,7 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
 
     let started_at = clock.now();
     let (config_status, shown_status) = watch::channel(ConfigStatus::new(&rejected, started_at));
+    let files = loaded.source.to_files();
     let started = Arc::new(loaded.config);
     let (config, shown) = watch::channel(started.clone());
     let (ask, reloads) = mpsc::channel(RELOADS);
@@ -236,13 +217,13 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         region: region.clone(),
         outbox: outbox.clone(),
         state: state.status(),
-        queries: api::prometheus::Gate::new(query_metrics),
+        queries: api::prometheus::Gate::new(modules.queries),
         rules,
         config_status: shown_status,
         started_at,
     };
     let (mut serving, stop_serving) = Part::new("http");
-    serving.tasks.spawn(api::serve(listener, api::router(Arc::new(context)), stop_serving));
+    serving.tasks.spawn(api::serve(listener, Arc::new(context), stop_serving));
     Ok(Running {
         origin,
         clock,
@@ -266,6 +247,30 @@ pub async fn start(origin: Origin, plan: Plan, opened: Opened) -> Result<Running
         evaluation,
         serving,
     })
+}
+
+/// The outbox and the graces, which go on from the rows that were kept and are taken out of them. Commits what changes by
+/// that, and the configuration where it is the present one.
+pub(super) async fn resume(
+    parts: outbox::Parts,
+    loaded: &Loaded,
+    rejected: &[Problem],
+    rows: &mut Rows,
+) -> Result<(Outbox, Graces), Closed> {
+    let (state, clock) = (parts.state.clone(), parts.clock);
+    let (outbox, mut ops) =
+        Outbox::start(parts, std::mem::take(&mut rows.deliveries), std::mem::take(&mut rows.refused));
+    outbox.recall(&rows.meta);
+    let files = loaded.source.to_files();
+    if rejected.is_empty() && files != rows.config {
+        ops.push(Op::PutConfig(files));
+    }
+    let mut graces = grace::graces(&loaded.config, std::mem::take(&mut rows.graces), clock.now());
+    ops.append(&mut graces.ops);
+    if !ops.is_empty() {
+        state.commit(ops).await?;
+    }
+    Ok((outbox, graces))
 }
 
 impl Running {

@@ -118,7 +118,7 @@ async fn scraped(client: &Client) -> Result<Scrapes, ClientError> {
     for entry in entries(&answer.body, Dialect::Prometheus, limits).map_while(Result::ok) {
         if let Entry::Sample(sample) = entry {
             let labels = scrapes.metrics.entry(sample.name.to_owned()).or_default();
-            labels.extend(sample.labels().map(|(name, _)| name.to_owned()));
+            labels.extend(sample.labels().map(|(name, _)| name.into_owned()));
         }
     }
     Ok(scrapes)

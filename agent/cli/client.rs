@@ -237,11 +237,15 @@ pub fn converse<T>(conversation: impl Future<Output = Result<T, ClientError>>) -
 
 /// Text from elsewhere, fit for one line of a terminal: no control characters, not endless.
 pub fn cell(text: &str) -> String {
-    let mut clean: String = text.chars().take(LONGEST_CELL).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() < text.len() && text.chars().count() > LONGEST_CELL {
-        clean.push('…');
+    match text.char_indices().nth(LONGEST_CELL) {
+        None => line(text),
+        Some((end, _)) => line(&text[..end]) + "…",
     }
-    clean
+}
+
+/// Text from elsewhere, whole, fit for a line of a terminal of its own.
+pub fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Writes columns side by side, the headings above them.

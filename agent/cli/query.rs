@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use clap::ArgGroup;
 use serde_json::Value;
 
-use super::client::{Client, ClientError, Connection, cell, converse, table, time};
+use super::client::{Client, ClientError, Connection, cell, converse, line, table, time};
 use crate::clock::{millis, wall_ms};
 use crate::duration;
 use crate::sample::{METRIC_NAME, Timestamp};
@@ -99,7 +99,7 @@ fn seconds(millis: i64) -> String {
 fn refuse(expression: &str, answer: &Value, err: &mut dyn Write) -> io::Result<()> {
     let error = answer["error"].as_str().unwrap_or("it does not answer as a watchkeeper agent does: see to `--url`");
     let error = error.strip_prefix("invalid parameter \"query\": ").unwrap_or(error);
-    writeln!(err, "watchkeeper query: {}", cell(error))?;
+    writeln!(err, "watchkeeper query: {}", line(error))?;
     let Some((line, column)) = place(error) else { return Ok(()) };
     let Some(text) = expression.split('\n').nth(line - 1) else { return Ok(()) };
     let before = text.get(..column - 1).unwrap_or(text).chars().count();
@@ -116,7 +116,7 @@ fn place(error: &str) -> Option<(usize, usize)> {
 /// What the agent has to say of its answer.
 fn notes(answer: &Value, err: &mut dyn Write) -> io::Result<()> {
     for note in ["warnings", "infos"].iter().filter_map(|notes| answer[notes].as_array()).flatten() {
-        writeln!(err, "{}", cell(note.as_str().unwrap_or_default()))?;
+        writeln!(err, "{}", line(note.as_str().unwrap_or_default()))?;
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ fn show(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     match answer["data"]["resultType"].as_str() {
         Some("vector") => vector(entries(result), out),
         Some("matrix") => matrix(entries(result), out),
-        _ => writeln!(out, "{}", cell(result[1].as_str().unwrap_or("-"))),
+        _ => writeln!(out, "{}", line(result[1].as_str().unwrap_or("-"))),
     }
 }
 
@@ -249,5 +249,12 @@ mod tests {
             String::from_utf8(err).unwrap(),
             "watchkeeper query: 2:4: parse error: unexpected end of input\n   +é\n     ^\n"
         );
+    }
+
+    #[test]
+    fn a_long_error_is_shown_whole_in_one_line() {
+        let (mut err, labels) = (Vec::new(), "instance=\"a\", ".repeat(100));
+        refuse("a * b", &json!({"error": format!("{labels}\nend")}), &mut err).unwrap();
+        assert_eq!(String::from_utf8(err).unwrap(), format!("watchkeeper query: {labels} end\n"));
     }
 }

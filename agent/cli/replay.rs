@@ -109,12 +109,6 @@ fn settings(args: &Args, env: &BTreeMap<String, String>) -> Result<Settings, Vec
             Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() && groups.is_empty() {
-        problems.push(Problem::new(
-            &crate::config::tree::Position::outside("--replay"),
-            "name rule files, or --config FILE",
-        ));
-    }
     rule::link(&mut groups);
     let interval = args.interval.unwrap_or(interval);
     if problems.is_empty() { Ok(Settings { groups, interval, external_labels }) } else { Err(problems) }
@@ -276,16 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn without_pages_or_rules_it_says_what_to_do() {
+    fn without_pages_it_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut args = Args::default();
-        assert!(!run(folder.path(), &args, &BTreeMap::new(), &mut out, &mut err).unwrap());
-        assert_eq!(
-            String::from_utf8(std::mem::take(&mut err)).unwrap(),
-            "--replay: name rule files, or --config FILE\n"
-        );
-        args.files.push("rules/targets.yml".into());
+        let args = Args { files: vec!["rules/targets.yml".into()], ..Args::default() };
         assert!(!run(folder.path(), &args, &BTreeMap::new(), &mut out, &mut err).unwrap());
         assert!(String::from_utf8(err).unwrap().contains("no page is there: record some with curl"));
     }

@@ -16,7 +16,7 @@ use crate::rule::unit_test::{self, Options, Report};
 )]
 pub struct Args {
     /// Test files, each of which names the rule files that it tests; with --replay, rule files.
-    #[arg(required_unless_present = "replay")]
+    #[arg(required_unless_present = "config")]
     pub files: Vec<PathBuf>,
     /// Only tests whose name the regular expression finds; may be given several times.
     #[arg(long, value_name = "REGEX", conflicts_with = "replay")]
@@ -65,8 +65,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
     let reports = || results.iter().filter_map(|(_, result)| result.as_ref().ok());
     let sum = |count: fn(&Report) -> usize| reports().map(count).sum::<usize>();
     let unusable = results.len() - reports().count();
-    let (tests, failed, skipped) =
-        (sum(|report| report.cases.len()), sum(|report| report.failures().count()), sum(Report::skipped));
+    let (tests, failed, skipped) = (sum(|report| report.cases.len()), sum(Report::failed), sum(Report::skipped));
     write!(out, "{}, {}, {failed} failed", counted(results.len(), "file"), counted(tests, "test"))?;
     if unusable > 0 {
         write!(out, ", {} cannot be run", counted(unusable, "file"))?;
@@ -128,6 +127,13 @@ mod tests {
             "t.yml: 1 test, failed\n  t.yml:2:24: `time()` at 0s:\n    {}: expected 1.0, got 0.0\n\
              1 file, 1 test, 1 failed\n"
         );
+    }
+
+    #[test]
+    fn a_test_that_fails_twice_is_one_failed_test() {
+        let (_, out, _) =
+            run_on("tests:\n  - promql_expr_test: [{expr: 1, exp_samples: []}, {expr: 2, exp_samples: []}]\n  - {}\n");
+        assert!(out.ends_with("\n1 file, 2 tests, 1 failed\n"), "{out}");
     }
 
     #[test]

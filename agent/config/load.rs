@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::changes::Named;
+use super::discover::Discovered;
 use super::fields::{Fields, SHORTEST};
 use super::tree::{self, Node, Position, Problem, Value};
 use super::words::{list, nearest, wanted_not};
@@ -139,17 +140,8 @@ fn build(
 ) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut failed = expand::Failed::default();
-    let file = main.as_ref().map(|main| parsed(main, env, &mut failed)).transpose().map_err(|problem| vec![problem])?;
-    let profile = profile::named(file.as_ref(), env);
-    let found = discover::discover(env, file.is_none() && profile.is_none());
+    let found = layered(main.as_ref(), env, &mut failed).map_err(|problem| vec![problem])?;
     let mut tree = found.tree;
-    if let Some(profile) = profile {
-        let profile = profile::tree(&profile, env, &mut failed).map_err(|problem| vec![problem])?;
-        tree = environment::merge(tree, profile);
-    }
-    if let Some(file) = file {
-        tree = environment::merge(tree, file);
-    }
     environment::apply(&mut tree, env, &mut problems);
     let mut reader = Reader {
         files,
@@ -177,6 +169,24 @@ fn build(
             Err(problems)
         }
     }
+}
+
+/// What the environment names, below a profile, below the file; with what is to be said of the first.
+fn layered(
+    main: Option<&FileText>,
+    env: &BTreeMap<String, String>,
+    failed: &mut expand::Failed,
+) -> Result<Discovered, Problem> {
+    let file = main.map(|main| parsed(main, env, failed)).transpose()?;
+    let profile = profile::named(file.as_ref(), env);
+    let mut found = discover::discover(env, file.is_none() && profile.is_none());
+    if let Some(profile) = profile {
+        found.tree = environment::merge(found.tree, profile::tree(&profile, env, failed)?);
+    }
+    if let Some(file) = file {
+        found.tree = environment::merge(found.tree, file);
+    }
+    Ok(found)
 }
 
 /// A file as a tree, expanded, its relative paths resolved.

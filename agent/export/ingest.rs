@@ -274,15 +274,6 @@ impl Ingest {
         Ingest { store, clock, catalogue, pages, cut: false, last_at: Timestamp::MIN }
     }
 
-    /// Goes on with other labels and another bound from the next page on: the target was configured anew, and its new
-    /// task has been given this value. Series whose labels stay go on.
-    pub fn reconfigure(&mut self, base: Labels, max_series: usize) {
-        store::lock(&self.store).set_max_series(self.pages.source, max_series.saturating_mul(UNKNOWN_TOO));
-        if self.pages.base != base {
-            self.pages = Pages::new(self.pages.source, base, Precedence::Source);
-        }
-    }
-
     /// Reads a page; [`Ingest::record`] then writes it. The error says why the look has failed.
     pub fn read(&mut self, page: &Exposition) -> Result<Page, ParseError> {
         let read = self.pages.read(&mut store::lock(&self.store), &page.text, page.dialect, page.limits)?;

@@ -10,6 +10,10 @@ use thiserror::Error;
 use crate::sample::{Label, METRIC_NAME, Timestamp};
 
 use super::catalogue::FamilyKind;
+use label::{Item, RawLabel, item};
+
+pub mod bound;
+mod label;
 
 /// Which of the two formats a text claims to be: by its content type, `application/openmetrics-text` or another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,28 +63,37 @@ pub enum Entry<'a> {
 pub struct Sample<'a> {
     /// Name and labels as written. Equal texts are equal series; the converse does not hold.
     pub series: &'a str,
+    /// As written: between its quotes, where it has some.
     pub name: &'a str,
     /// What follows the opening brace, up to the closing one; known to be well-formed.
     labels: &'a str,
+    /// The label whose values are numbers, by the type that was declared last.
+    bound: Option<&'static str>,
     pub value: f64,
     /// Milliseconds since the Unix epoch, where the line has a timestamp.
     pub timestamp: Option<Timestamp>,
 }
 
 impl<'a> Sample<'a> {
-    /// The labels in the order of the text, the metric's name apart. Names are unique; values may be empty.
-    pub fn labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'a> {
-        let mut rest = self.labels;
+    /// The labels in the order of the text, the metric's name apart. Names are unique; values may be empty. The bounds
+    /// of histograms and summaries are as Prometheus 3 keeps them (see [`bound`]).
+    pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let (mut rest, bound) = (self.labels, self.bound);
         std::iter::from_fn(move || {
-            let (label, after) = label(rest).ok()??;
-            rest = after;
-            Some((label.name, unescape(label.value, true)))
+            loop {
+                let (item, after) = item(rest).ok()??;
+                rest = after;
+                let Item::Label(label) = item else { continue };
+                let value = unescape(label.value, true);
+                let value = if bound == Some(label.name) { bound::canonical(value) } else { value };
+                return Some((unescape(label.name, true), value));
+            }
         })
     }
 
     /// The labels and the name as a label set is made of them.
     pub fn to_labels(&self) -> Vec<Label> {
-        let name = Label { name: METRIC_NAME.into(), value: self.name.into() };
+        let name = Label { name: METRIC_NAME.into(), value: unescape(self.name, true).into() };
         let others = self.labels().map(|(name, value)| Label { name: name.into(), value: value.into() });
         std::iter::once(name).chain(others).collect()
     }
@@ -95,13 +108,15 @@ pub struct Entries<'a> {
     line: usize,
     samples: usize,
     seen_eof: bool,
+    /// [`Sample::bound`] of what comes next.
+    bound: Option<&'static str>,
     /// The label names of the sample that is being read.
     names: Vec<&'a str>,
 }
 
 /// Reads a text. Everything in it must be well-formed; the first error ends the iteration.
 pub fn entries(text: &str, dialect: Dialect, limits: Limits) -> Entries<'_> {
-    Entries { rest: text, dialect, limits, line: 0, samples: 0, seen_eof: false, names: Vec::new() }
+    Entries { rest: text, dialect, limits, line: 0, samples: 0, seen_eof: false, bound: None, names: Vec::new() }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -161,29 +176,42 @@ impl<'a> Entries<'a> {
     }
 
     /// What follows `#`. Anything but the known words is a free comment.
-    fn comment(&self, text: &'a str) -> Result<Option<Entry<'a>>, String> {
+    fn comment(&mut self, text: &'a str) -> Result<Option<Entry<'a>>, String> {
         let (keyword, rest) = word(text.trim_start_matches(BLANK));
         let known = matches!(keyword, "HELP" | "TYPE") || keyword == "UNIT" && self.dialect == Dialect::OpenMetrics;
-        if !known {
+        // `#TYPE` and a `# TYPE` of nothing are free comments, for Prometheus too.
+        let is_free = self.dialect == Dialect::Prometheus && (!text.starts_with(BLANK) || rest.is_empty());
+        if !known || is_free {
             return Ok(None);
         }
-        let (name, about) = word(rest);
-        self.check_metric_name(name)?;
+        let (name, about) = self.family_name(rest)?;
         Ok(Some(match keyword {
             "HELP" => Entry::Help { name, help: unescape(about, self.dialect == Dialect::OpenMetrics) },
             "TYPE" => {
                 let kind = FamilyKind::named(about.trim_end_matches(BLANK));
-                Entry::Type { name, kind: kind.ok_or_else(|| format!("unknown type {} of {name}", shown(about)))? }
+                let kind = kind.ok_or_else(|| format!("unknown type {} of {name}", shown(about)))?;
+                self.bound = bound::label_of(kind);
+                Entry::Type { name, kind }
             }
             _ => Entry::Unit { name, unit: about },
         }))
     }
 
-    fn check_metric_name(&self, name: &str) -> Result<(), String> {
-        if name.is_empty() || metric_name(name) != name {
-            return Err(format!("expected a metric name, found {}", shown(name)));
-        }
-        self.check_length("metric name", name)
+    /// The name of a family, in quotes or not, and what follows it.
+    fn family_name(&self, text: &'a str) -> Result<(&'a str, &'a str), String> {
+        let refuse = |text| format!("expected a metric name, found {}", shown(text));
+        let (name, rest) = match text.strip_prefix('"') {
+            Some(quoted) => {
+                let end = closing_quote(quoted).filter(|end| *end > 0).ok_or_else(|| refuse(text))?;
+                (&quoted[..end], quoted[end + 1..].trim_start_matches(BLANK))
+            }
+            None => match word(text) {
+                (name, _) if name.is_empty() || metric_name(name) != name => return Err(refuse(name)),
+                split => split,
+            },
+        };
+        self.check_length("metric name", name)?;
+        Ok((name, rest))
     }
 
     fn check_length(&self, what: &str, text: &str) -> Result<(), String> {
@@ -201,31 +229,46 @@ impl<'a> Entries<'a> {
         if self.samples > self.limits.samples {
             return Err(format!("more than {} samples: expose less, or raise max_series", self.limits.samples));
         }
-        let name = metric_name(line);
-        if name.is_empty() {
+        let bare = metric_name(line);
+        if bare.is_empty() && !line.starts_with('{') {
             return Err(format!("expected a metric name, found {}", shown(line)));
         }
-        self.check_length("metric name", name)?;
-        let (labels, rest) = match line[name.len()..].trim_start_matches(BLANK).strip_prefix('{') {
+        let (labels, quoted, rest) = match line[bare.len()..].trim_start_matches(BLANK).strip_prefix('{') {
             Some(braced) => self.labels(braced)?,
-            None => ("", &line[name.len()..]),
+            None => ("", None, &line[bare.len()..]),
         };
+        let name = match (bare, quoted) {
+            ("", None | Some("")) => return Err(format!("expected a metric name, found {}", shown(line))),
+            ("", Some(quoted)) => quoted,
+            (_, Some(second)) => return Err(format!("{bare} has a second name, {}", shown(second))),
+            (_, None) => bare,
+        };
+        self.check_length("metric name", name)?;
         let series = &line[..line.len() - rest.len()];
         let (value, timestamp) = self.value(name, rest)?;
-        Ok(Sample { series, name, labels, value, timestamp })
+        Ok(Sample { series, name, labels, bound: self.bound, value, timestamp })
     }
 
-    /// The labels and the closing brace, and what follows them.
-    fn labels(&mut self, text: &'a str) -> Result<(&'a str, &'a str), String> {
+    /// The labels and the closing brace, a name in quotes among them, and what follows.
+    fn labels(&mut self, text: &'a str) -> Result<(&'a str, Option<&'a str>, &'a str), String> {
         self.names.clear();
-        let mut rest = text;
-        while let Some((label, after)) = label(rest)? {
-            self.check_label(&label)?;
+        let (mut rest, mut name) = (text, None);
+        while let Some((item, after)) = item(rest)? {
+            let has_comma = rest[..rest.len() - after.len()].ends_with(',');
+            match item {
+                Item::Label(label) => self.check_label(&label)?,
+                Item::Name(second) if name.is_some() => return Err(format!("a second name, {}", shown(second))),
+                Item::Name(first) => name = Some(first),
+            }
+            // Prometheus's format may leave commas out.
+            if self.dialect == Dialect::OpenMetrics && !has_comma && !after.starts_with('}') {
+                return Err(format!("expected , or }} after a label, found {}", shown(after)));
+            }
             rest = after;
         }
         let after = rest.trim_start_matches(BLANK).strip_prefix('}');
         let after = after.ok_or("the braces of the labels are not closed")?;
-        Ok((&text[..text.len() - after.len()], after))
+        Ok((&text[..text.len() - after.len()], name, after))
     }
 
     fn check_label(&mut self, label: &RawLabel<'a>) -> Result<(), String> {
@@ -281,35 +324,6 @@ impl<'a> Entries<'a> {
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
-
-/// A label as written, between the quotes.
-struct RawLabel<'a> {
-    name: &'a str,
-    value: &'a str,
-}
-
-/// The next label and what follows it (and its comma); none at the closing brace.
-fn label(text: &str) -> Result<Option<(RawLabel<'_>, &str)>, String> {
-    let text = text.trim_start_matches(BLANK);
-    if text.is_empty() || text.starts_with('}') {
-        return Ok(None);
-    }
-    let name = label_name(text);
-    if name.is_empty() {
-        return Err(format!("expected a label name, found {}", shown(text)));
-    }
-    let equals = text[name.len()..].trim_start_matches(BLANK).strip_prefix('=');
-    let quoted = equals.and_then(|rest| rest.trim_start_matches(BLANK).strip_prefix('"'));
-    let quoted = quoted.ok_or_else(|| format!("expected =\"…\" after the label name {name}"))?;
-    let end = closing_quote(quoted).ok_or_else(|| format!("the value of the label {name} is not closed"))?;
-    let after = quoted[end + 1..].trim_start_matches(BLANK);
-    let after = match after.strip_prefix(',') {
-        Some(after) => after,
-        None if after.starts_with('}') => after,
-        None => return Err(format!("expected , or }} after the label {name}, found {}", shown(after))),
-    };
-    Ok(Some((RawLabel { name, value: &quoted[..end] }, after)))
-}
 
 /// Where the quote that ends a label value is.
 fn closing_quote(text: &str) -> Option<usize> {

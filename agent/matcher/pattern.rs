@@ -14,6 +14,8 @@ use translation::Translation;
 
 /// The largest compiled pattern, bytes.
 const SIZE_LIMIT: usize = 2 * 1024 * 1024;
+/// What a compiled pattern takes at least, bytes; a larger one is told as a power of two of it.
+const SMALLEST: usize = 4 * 1024;
 /// The longest pattern, bytes.
 const LENGTH_LIMIT: usize = 16 * 1024;
 /// The longest pattern, bytes, that cannot come near [`SIZE_LIMIT`] where nothing in it is counted.
@@ -24,13 +26,21 @@ const SHARED: usize = 1024;
 /// The patterns that are in use, so that equal ones of many rules are one.
 static IN_USE: LazyLock<Mutex<HashMap<Box<str>, Weak<Pattern>>>> = LazyLock::new(Mutex::default);
 
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    pub regex: Regex,
+    /// About how many bytes it takes, which says how long it takes to compile, and at worst to match a character.
+    pub size: usize,
+}
+
 /// A pattern that matches whole values.
 #[derive(Debug)]
 pub enum Pattern {
     /// `a|b|c`: sorted.
     Words(Vec<Box<str>>),
-    Regex(Regex),
-    /// Compiled when it is first asked: most of what rules select is exposed by nobody.
+    Regex(Compiled),
+    /// Small, and compiled when it is first asked: most of what rules select is exposed by nobody.
     Lazy {
         /// For Rust's engine; it can be compiled.
         source: String,
@@ -63,7 +73,7 @@ impl Pattern {
         {
             return Ok(Pattern::Words(words));
         }
-        if pattern.len() > SHORT || pattern.contains('{') {
+        if pattern.len() > SHORT || pattern.contains('{') || pattern.contains("\\p") || pattern.contains("\\P") {
             return anchored(pattern).map(Pattern::Regex);
         }
         let source = source(pattern)?;
@@ -74,10 +84,19 @@ impl Pattern {
         }
     }
 
+    /// As [`Compiled::size`]; none of words.
+    pub fn size(&self) -> usize {
+        match self {
+            Pattern::Words(_) => 0,
+            Pattern::Regex(compiled) => compiled.size,
+            Pattern::Lazy { .. } => SMALLEST,
+        }
+    }
+
     pub fn is_match(&self, value: &str) -> bool {
         match self {
             Pattern::Words(words) => words.binary_search_by(|word| (**word).cmp(value)).is_ok(),
-            Pattern::Regex(regex) => regex.is_match(value),
+            Pattern::Regex(compiled) => compiled.regex.is_match(value),
             Pattern::Lazy { source, regex } => {
                 let regex = regex.get_or_init(|| RegexBuilder::new(source).size_limit(SIZE_LIMIT).build().ok());
                 regex.as_ref().is_some_and(|regex| regex.is_match(value))
@@ -87,21 +106,27 @@ impl Pattern {
 }
 
 /// RE2's pattern on Rust's engine, for whole texts; its groups keep their numbers and names.
-pub fn anchored(pattern: &str) -> Result<Regex, String> {
+pub fn anchored(pattern: &str) -> Result<Compiled, String> {
     built(pattern, source)
 }
 
 /// The same for what stands anywhere in a text; `.` matches no line break.
 pub fn anywhere(pattern: &str) -> Result<Regex, String> {
-    built(pattern, |pattern| Translation::of(pattern))
+    built(pattern, |pattern| Translation::of(pattern)).map(|compiled| compiled.regex)
 }
 
-fn built(pattern: &str, source: impl Fn(&str) -> Result<String, String>) -> Result<Regex, String> {
+fn built(pattern: &str, source: impl Fn(&str) -> Result<String, String>) -> Result<Compiled, String> {
     if pattern.len() > LENGTH_LIMIT {
         return Err(format!("the regular expression is longer than {LENGTH_LIMIT} bytes"));
     }
-    let built = RegexBuilder::new(&source(pattern)?).size_limit(SIZE_LIMIT).build();
-    built.map_err(|error| format!("invalid regular expression {pattern:?}: {}", reason(&error)))
+    let (source, mut size) = (source(pattern)?, SMALLEST);
+    loop {
+        match RegexBuilder::new(&source).size_limit(size).build() {
+            Ok(regex) => return Ok(Compiled { regex, size }),
+            Err(regex::Error::CompiledTooBig(_)) if size < SIZE_LIMIT => size *= 2,
+            Err(error) => return Err(format!("invalid regular expression {pattern:?}: {}", reason(&error))),
+        }
+    }
 }
 
 fn source(pattern: &str) -> Result<String, String> {
@@ -144,6 +169,13 @@ mod tests {
         }
         assert!(is_match("a|", ""), "an empty alternative matches the empty value");
         assert!(matches!(Pattern::new("(a)|(b)").unwrap(), Pattern::Lazy { .. }));
+    }
+
+    #[test]
+    fn a_pattern_tells_about_how_large_it_is() {
+        let size = |pattern| Pattern::new(pattern).unwrap().size();
+        assert_eq!((size("a|b"), size("a.*")), (0, SMALLEST));
+        assert!(SMALLEST < size(r"\pL") && size(r"\pL") < size(r"\pL{5}") && size(r"\pL{5}") < size(r"\pL{20}"));
     }
 
     #[test]

@@ -78,7 +78,7 @@ struct Agent {
 
 fn start(dir: &std::path::Path, script: &Script, limits: Limits) -> Agent {
     let clock = Clock::start();
-    let (state, loaded) = State::open(dir, state::Metrics::default(), move || clock.now()).unwrap();
+    let (state, loaded) = samples::opened(|| State::open(dir, state::Metrics::default(), move || clock.now()));
     let parts = Parts {
         receivers: receivers(),
         external_url: "http://127.0.0.1:7799".into(),

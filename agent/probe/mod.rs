@@ -56,6 +56,14 @@ impl Report {
         Report { failure: Some(failure), ..Report::default() }
     }
 
+    /// Whether the look, which had `limit` and `took` so long, timed out by the agent's own fault: nothing but the agent
+    /// ends it at its limit, so one that ended well after it did so because the agent stood still (its machine stalled,
+    /// its process was stopped), and an answer may have waited all the while. It says nothing about the target.
+    pub fn is_void(&self, limit: Duration, took: Duration) -> bool {
+        let timed_out = |failure: &Failure| matches!(failure.reason, Reason::Timeout | Reason::ResolverTimeout);
+        took > limit + limit / 4 && self.failure.as_ref().is_some_and(timed_out)
+    }
+
     pub fn read(&mut self, metric: &'static Metric, value: f64) {
         self.read_with(metric, Vec::new(), value);
     }
@@ -313,6 +321,7 @@ macro_rules! kinds {
 
 mod dsn;
 mod headers;
+mod held;
 mod secret_url;
 mod wire;
 
@@ -325,4 +334,20 @@ kinds! {
     websocket => Websocket,
     tls => Tls,
     host => Host,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_that_comes_long_after_its_limit_is_the_agent_s_own_fault() {
+        let [limit, in_time, late] = [2_000, 2_400, 2_600].map(Duration::from_millis);
+        let failed = |reason| Report::failed(Failure::new(reason, "response", "no answer"));
+        assert!(failed(Reason::Timeout).is_void(limit, late));
+        assert!(failed(Reason::ResolverTimeout).is_void(limit, late));
+        assert!(!failed(Reason::Timeout).is_void(limit, in_time));
+        assert!(!failed(Reason::Refused).is_void(limit, late), "what was answered is true, however late it is read");
+        assert!(!Report::default().is_void(limit, late));
+    }
 }

@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
-use super::Report;
+use super::{Path, Report};
 use crate::clock;
-use crate::net::tls::TlsFacts;
+use crate::net::tls::{Tls, TlsFacts};
+use crate::net::{Connection, DialError, Net};
 use crate::sample::Metric;
 
 pub const DNS_LOOKUP: &Metric =
@@ -28,6 +29,22 @@ pub const TLS_VERSION: &Metric =
     &Metric::gauge("probe_tls_version_info", "Always 1; the label is the TLS version that was agreed on.")
         .labelled(&["version"]);
 
+/// A kind's own metrics, and those that [`read_connection`] gives.
+macro_rules! with_connection {
+    ($($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            $crate::probe::network::DNS_LOOKUP,
+            $crate::probe::network::IP_PROTOCOL,
+            $crate::probe::network::EARLIEST_EXPIRY,
+            $crate::probe::network::CHAIN_EXPIRY,
+            $crate::probe::network::CHAIN_INFO,
+            $crate::probe::network::TLS_VERSION,
+        ]
+    };
+}
+pub(super) use with_connection;
+
 /// How long before its end a certificate is worth a warning.
 const WARN_SECONDS: i64 = 14 * 86_400;
 
@@ -42,6 +59,27 @@ pub fn endpoint(scheme: &str, address: &str) -> Result<(String, u16), String> {
         (Some(host), Some(port)) if bare && ends && !host.is_empty() && port != 0 => Ok((host.to_owned(), port)),
         _ => Err(refuse()),
     }
+}
+
+/// Opens a connection. What is known of the way is added to the report, however it ends; what is known of the
+/// connection, by a fresh look.
+pub async fn dial(
+    net: &Net,
+    (host, port): (&str, u16),
+    tls: Option<&Tls>,
+    path: Path,
+    report: &mut Report,
+) -> Result<Connection, Box<DialError>> {
+    let dialled = net.dial(host, port, tls).await;
+    let (peer, phases, facts) = match &dialled {
+        Ok(connection) => (Some(connection.peer), &connection.phases, connection.tls.as_ref()),
+        Err(error) => (error.failure.address, &error.phases, error.tls.as_ref()),
+    };
+    report.phases.extend(phases);
+    if path == Path::Fresh {
+        read_connection(report, peer, facts);
+    }
+    dialled
 }
 
 /// Adds what is known of the connection. The phases must be in the report already.

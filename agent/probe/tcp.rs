@@ -13,14 +13,7 @@ use crate::net::tls::{Tls, TlsSettings};
 use crate::sample::Metric;
 
 pub const SCHEMES: &[&str] = &["tcp"];
-pub const METRICS: &[&Metric] = &[
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
-];
+pub const METRICS: &[&Metric] = network::with_connection![];
 
 /// What is under `tcp:`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -73,24 +66,15 @@ impl Prober {
         Prober { endpoint: network::endpoint("tcp", &settings.address), tls, net }
     }
 
-    pub async fn look(&mut self, _path: Path) -> Report {
+    pub async fn look(&mut self, path: Path) -> Report {
         let (host, port) = match &self.endpoint {
             Ok(endpoint) => endpoint,
             Err(error) => return Report::failed(Failure::new(super::Reason::Protocol, "connect", error)),
         };
-        match self.net.dial(host, *port, self.tls.as_ref()).await {
-            Ok(connection) => {
-                let mut report = Report { phases: connection.phases, ..Report::default() };
-                network::read_connection(&mut report, Some(connection.peer), connection.tls.as_ref());
-                report
-            }
-            Err(error) => {
-                let peer = error.failure.address;
-                let mut report = Report { phases: error.phases, failure: Some(error.failure), ..Report::default() };
-                network::read_connection(&mut report, peer, error.tls.as_ref());
-                report
-            }
-        }
+        let mut report = Report::default();
+        let dialled = network::dial(&self.net, (host, *port), self.tls.as_ref(), path, &mut report).await;
+        report.failure = dialled.err().map(|error| error.failure);
+        report
     }
 
     /// Nothing is kept over restarts.

@@ -11,18 +11,12 @@ use serde::Deserialize;
 
 use super::{Failure, Path, Reason, Report, network};
 use crate::net::tls::{Problem, Tls, TlsFacts, TlsSettings};
-use crate::net::{Connection, DialError, Net};
+use crate::net::{Connection, Net};
 use crate::sample::Metric;
 
 pub const SCHEMES: &[&str] = &["tls"];
-pub const METRICS: &[&Metric] = &[
+pub const METRICS: &[&Metric] = network::with_connection![
     VERIFICATION,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];
 
 const VERIFICATION: &Metric = &Metric::gauge(
@@ -136,32 +130,36 @@ impl Prober {
         Prober { endpoint, tls: Tls::new(settings.tls(), None), min_version: settings.min_version, net }
     }
 
-    pub async fn look(&mut self, _path: Path) -> Report {
+    pub async fn look(&mut self, path: Path) -> Report {
         let (host, port) = match &self.endpoint {
             Ok(endpoint) => endpoint,
             Err(error) => return Report::failed(Failure::new(Reason::Protocol, "connect", error)),
         };
-        match self.net.dial(host, *port, Some(&self.tls)).await {
-            Ok(connection) => self.good(connection),
-            Err(error) => bad(*error),
-        }
-    }
-
-    /// The handshake was made, which says nothing yet of the version.
-    fn good(&self, connection: Connection) -> Report {
-        let mut report = Report { phases: connection.phases, ..Report::default() };
-        network::read_connection(&mut report, Some(connection.peer), connection.tls.as_ref());
-        let Some(facts) = connection.tls else { return report };
-        match self.min_version.filter(|least| is_older(&facts, *least)) {
-            None => read_verification(&mut report, facts.problem),
-            Some(least) => {
-                let (spoken, least) = (facts.version.unwrap_or("none"), least.name());
-                let error = format!("the server speaks {spoken} at most, and {least} is the least that is good");
-                read_verification(&mut report, Some(Problem::ProtocolVersion));
-                report.failure = Some(Failure::new(Reason::Tls, "tls", error).at(connection.peer));
+        let mut report = Report::default();
+        match network::dial(&self.net, (host, *port), Some(&self.tls), path, &mut report).await {
+            Ok(connection) => self.judge(&connection, &mut report),
+            Err(error) => {
+                if error.problem.is_some() {
+                    read_verification(&mut report, error.problem);
+                }
+                report.failure = Some(error.failure);
             }
         }
         report
+    }
+
+    /// The handshake was made, which says nothing yet of the version.
+    fn judge(&self, connection: &Connection, report: &mut Report) {
+        let Some(facts) = &connection.tls else { return };
+        match self.min_version.filter(|least| is_older(facts, *least)) {
+            None => read_verification(report, facts.problem),
+            Some(least) => {
+                let (spoken, least) = (facts.version.unwrap_or("none"), least.name());
+                let error = format!("the server speaks {spoken} at most, and {least} is the least that is good");
+                read_verification(report, Some(Problem::ProtocolVersion));
+                report.failure = Some(Failure::new(Reason::Tls, "tls", error).at(connection.peer));
+            }
+        }
     }
 
     /// Nothing is kept over restarts.
@@ -175,16 +173,6 @@ impl Prober {
 fn is_older(facts: &TlsFacts, least: Version) -> bool {
     // Of the versions that both speak, the newest is agreed on.
     facts.version.is_some_and(|version| version < least.name())
-}
-
-fn bad(error: DialError) -> Report {
-    let peer = error.failure.address;
-    let mut report = Report { phases: error.phases, failure: Some(error.failure), ..Report::default() };
-    network::read_connection(&mut report, peer, error.tls.as_ref());
-    if error.problem.is_some() {
-        read_verification(&mut report, error.problem);
-    }
-    report
 }
 
 fn read_verification(report: &mut Report, problem: Option<Problem>) {

@@ -2,7 +2,7 @@
 //! connection ended, and the task that drives it. Used by the kinds that hold a connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,12 +14,10 @@ use tokio::time::Instant;
 
 use super::{Failure, Reason, Report};
 use crate::net::tls::{Tls, TlsSettings};
-use crate::net::{Net, Stream, failure_of_io};
+use crate::net::{Stream, failure_of_io};
 
 /// How long a graceful goodbye may take before the connection is dropped.
 const GOODBYE: Duration = Duration::from_millis(50);
-/// How long a look waits to learn whether a name has moved. The resolver mostly knows it from its cache.
-const RESOLVE: Duration = Duration::from_millis(100);
 /// How much of a connection's first words is kept.
 const FIRST_WORDS: usize = 256;
 /// The longest text of a server that is passed on, in characters.
@@ -223,21 +221,6 @@ pub async fn timed<T>(report: &mut Report, phase: &'static str, work: impl Futur
         None => report.phases.push((phase, took)),
     }
     done
-}
-
-/// Where a host's name leads now, in order; `None` when the resolver does not say so at once. An address is itself.
-pub async fn addresses_of(net: &Net, host: &str) -> Option<Vec<IpAddr>> {
-    let mut addresses = tokio::time::timeout(RESOLVE, net.resolve(host)).await.ok()?.ok()?;
-    addresses.sort_unstable();
-    Some(addresses)
-}
-
-/// Whether a host's name no longer leads to the peer of a held connection. Tells the report whether it leads
-/// elsewhere than at the last fresh look, where it led to `known`.
-pub async fn has_moved(net: &Net, host: &str, peer: SocketAddr, known: &[IpAddr], report: &mut Report) -> bool {
-    let addresses = addresses_of(net, host).await;
-    report.addresses_changed = addresses.as_ref().is_some_and(|addresses| addresses != known);
-    addresses.is_some_and(|addresses| !addresses.contains(&peer.ip()))
 }
 
 /// How long all phases took together, in seconds.

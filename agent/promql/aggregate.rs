@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::ast::{AggregateOp, Grouping};
 use super::key::{Kept, Key};
 use super::math::{Mean, Sum, nan_first, quantile};
+use crate::float;
 use crate::sample::Sample;
 
 /// Which group every sample belongs to, and the key of every group, in the order in which they first appear.
@@ -151,7 +152,17 @@ pub fn go_number(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".to_owned(),
         f64::NEG_INFINITY => "-Inf".to_owned(),
-        value => value.to_string(),
+        value => float::plain(value),
+    }
+}
+
+/// A number as Go writes it for people (`%g`): large and small ones with an exponent.
+pub fn go_general(value: f64) -> String {
+    let text = format!("{value:e}");
+    match text.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?))) {
+        Some((digits, power)) if power < -4 => format!("{digits}e-{:02}", -power),
+        Some((digits, power)) if power > 5 => format!("{digits}e+{power:02}"),
+        _ => go_number(value),
     }
 }
 

@@ -4,11 +4,9 @@ mod display;
 
 use std::ops::Range;
 
-use regex::Regex;
-
 use super::LOOKBACK;
 use super::function::Function;
-use crate::matcher::Matcher;
+use crate::matcher::{Compiled, Matcher};
 use display::in_order;
 
 #[derive(Debug, Clone)]
@@ -153,7 +151,7 @@ pub struct Call {
     pub function: Function,
     pub arguments: Vec<Expr>,
     /// The pattern of `label_replace`, compiled once.
-    pub pattern: Option<Regex>,
+    pub pattern: Option<Compiled>,
 }
 
 /// The pattern follows from the arguments.
@@ -336,7 +334,8 @@ impl Expr {
             ExprKind::Paren(inner) | ExprKind::Unary { operand: inner, .. } => inner.value_type(),
             ExprKind::Call(call) => call.function.result(),
             ExprKind::Binary(binary) => {
-                let scalars = [&binary.left, &binary.right].iter().all(|side| side.value_type() == ValueType::Scalar);
+                // The right side first: a long chain of operators hangs on the left one.
+                let scalars = [&binary.right, &binary.left].iter().all(|side| side.value_type() == ValueType::Scalar);
                 if scalars { ValueType::Scalar } else { ValueType::Vector }
             }
         }

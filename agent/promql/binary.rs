@@ -4,9 +4,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::ast::{Binary, BinaryOp, Group, Matching, Side};
-use super::eval::{Vector, share_a_name, without_name};
+use super::eval::{SAME_LABELS, Vector, have_metadata, only_names_differ, share_a_name, without_name};
 use super::key::{Kept, Key, is_reserved};
 use super::math::power;
+use super::math::trigonometry::atan2;
 use crate::sample::{Label, Labels, Sample};
 
 /// Two numbers; a comparison (which then has `bool`) gives 0 or 1.
@@ -25,7 +26,7 @@ fn arithmetic(op: BinaryOp, left: f64, right: f64) -> Option<f64> {
         BinaryOp::Divide => left / right,
         BinaryOp::Modulo => left % right,
         BinaryOp::Power => power(left, right),
-        BinaryOp::Atan2 => left.atan2(right),
+        BinaryOp::Atan2 => atan2(left, right),
         _ => return None,
     })
 }
@@ -143,7 +144,11 @@ fn matched(expr: &Binary, left: &Vector, right: &Vector) -> Result<Vector, Strin
         None => check_one_to_one(&pairs)?,
         Some(_) => check_many_to_one(&pairs, if nameless { Kept::Unreserved } else { Kept::All })?,
     }
-    let samples = pairs.into_iter().map(|(_, sample)| sample).collect();
+    let samples: Vec<Sample> = pairs.into_iter().map(|(_, sample)| sample).collect();
+    // A type or unit told them apart.
+    if nameless && have_metadata(&samples) && only_names_differ(&samples) {
+        return Err(SAME_LABELS.to_owned());
+    }
     Ok(if nameless { Vector::unnamed(samples) } else { Vector::named(samples) })
 }
 
@@ -193,7 +198,7 @@ fn check_many_to_one(pairs: &[(Key<'_>, Sample)], named: Kept<'_>) -> Result<(),
             Entry::Occupied(other) if other.get() == key => {
                 return Err("multiple matches for labels: grouping labels must ensure unique matches".to_owned());
             }
-            Entry::Occupied(_) => return Err("vector cannot contain metrics with the same labelset".to_owned()),
+            Entry::Occupied(_) => return Err(SAME_LABELS.to_owned()),
         }
     }
     Ok(())

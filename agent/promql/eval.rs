@@ -11,14 +11,16 @@ mod vector;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::aggregate::go_general;
 use super::ast::Expr;
+use super::math::{larger, smaller};
 use crate::matcher::Matcher;
 use crate::sample::{Labels, Sample, Timestamp, is_stale};
 use moment::Moment;
 use plan::{Place, Plan};
 pub use snapshot::{Snapshot, Taking, Wanted};
 pub use stepwise::{Answer, Evaluation};
-pub use vector::{Vector, share_a_name, without_name};
+pub use vector::{Vector, have_metadata, only_names_differ, share_a_name, without_name};
 
 /// How old a sample may be and still be a series' present value, milliseconds: Prometheus's default.
 pub const LOOKBACK: i64 = 300_000;
@@ -52,9 +54,10 @@ pub struct Settings {
     pub lookback: i64,
     /// The step of subqueries that name none, milliseconds: the default interval of rule groups.
     pub subquery_step: i64,
-    /// How many samples may be held at once: by a snapshot, by a range, by the answer.
+    /// How many samples may be held at once: by a snapshot, by a range, by the operands of what is still to be evaluated,
+    /// by the answer.
     pub samples: usize,
-    /// How many series a selector may find, and an answer have.
+    /// How many series a selector may find, an operation make, and an answer have.
     pub series: usize,
     /// How many samples an evaluation may look at and make in all, over all its steps. It stands for time, so that
     /// evaluation stays pure and its bound repeatable: ten million take about a second.
@@ -162,6 +165,14 @@ enum Intermediate {
 }
 
 impl Intermediate {
+    fn samples(&self) -> usize {
+        match self {
+            Intermediate::Vector(vector) => vector.samples.len(),
+            Intermediate::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),
+            Intermediate::Scalar(_) | Intermediate::String(_) => 1,
+        }
+    }
+
     fn shown(self) -> Value {
         match self {
             Intermediate::Scalar(value) => Value::Scalar(value),
@@ -185,16 +196,40 @@ struct Ledger {
     annotations: Vec<Annotation>,
     /// The values of the parts that are worth the same at every step.
     constants: HashMap<Place, Option<Intermediate>>,
+    /// Where a step is divided: the values that its next operations are made of.
+    ready: HashMap<Place, Intermediate>,
+    /// Of the next one, where it is a `label_replace` or `label_join`: how many of the samples have their labels.
+    relabelled: usize,
     /// Which series became which result, for the operations that may make two series one: no two may, not even at
     /// different steps.
     origins: HashMap<(Place, Labels), Labels>,
+    /// Of each `quantile` what it was asked for at all steps.
+    quantiles: HashMap<Place, Asked>,
+    /// When each function of histograms first had any.
+    named: HashMap<Place, Timestamp>,
+}
+
+/// The quantiles that an aggregation was asked for.
+#[derive(Debug)]
+struct Asked {
+    /// How many annotations there were when it was first asked.
+    after: usize,
+    span: Range<usize>,
+    least: f64,
+    most: f64,
+    not_a_number: bool,
+}
+
+impl Asked {
+    /// Those that are none, as Prometheus says it: only the farthest ones.
+    fn wrong(&self) -> impl Iterator<Item = f64> {
+        let of = |is_wrong: bool, q: f64| is_wrong.then_some(q);
+        let wrong = [of(self.not_a_number, f64::NAN), of(self.least < 0.0, self.least), of(self.most > 1.0, self.most)];
+        wrong.into_iter().flatten()
+    }
 }
 
 impl Ledger {
-    fn begin_step(&mut self, settings: &Settings, span: &Range<usize>) -> Result<(), EvalError> {
-        self.spend(1, settings, span)
-    }
-
     fn spend(&mut self, samples: usize, settings: &Settings, span: &Range<usize>) -> Result<(), EvalError> {
         self.work = self.work.saturating_add(samples);
         let limit = settings.work;
@@ -207,6 +242,38 @@ impl Ledger {
         if self.work > limit { Err(beyond(span, message())) } else { Ok(()) }
     }
 
+    /// Notes what quantile an aggregation is asked for at a step.
+    fn ask_for_quantile(&mut self, place: Place, q: f64, span: &Range<usize>) {
+        let after = self.annotations.len();
+        let none = || Asked { after, span: span.clone(), least: f64::MAX, most: -f64::MAX, not_a_number: false };
+        let asked = self.quantiles.entry(place).or_insert_with(none);
+        (asked.least, asked.most) = (smaller(asked.least, q), larger(asked.most, q));
+        asked.not_a_number |= q.is_nan();
+    }
+
+    /// What is to be said at the end.
+    fn annotations(mut self) -> Vec<Annotation> {
+        let mut quantiles: Vec<Asked> = self.quantiles.into_values().collect();
+        quantiles.sort_by_key(|asked| std::cmp::Reverse((asked.after, asked.span.start)));
+        for asked in quantiles {
+            let wrong = asked.wrong().map(|q| no_quantile(q, &asked.span));
+            self.annotations.splice(asked.after..asked.after, wrong.collect::<Vec<_>>());
+        }
+        self.annotations
+    }
+
+    /// Keeps the value of an operation for that which is made of it.
+    fn hold(&mut self, operation: &Expr, value: Intermediate, settings: &Settings) -> Result<(), EvalError> {
+        self.ready.insert(plan::place(operation), value);
+        let samples = self.ready.values().map(Intermediate::samples).sum();
+        settings.check_samples(samples, &operation.span)
+    }
+
+    /// Whether a part is worth the same at every step, and was evaluated.
+    fn knows(&self, expr: &Expr) -> bool {
+        matches!(self.constants.get(&plan::place(expr)), Some(Some(_)))
+    }
+
     fn annotate(&mut self, annotation: Annotation) {
         // There may be as many as series.
         const MOST: usize = 50;
@@ -214,6 +281,12 @@ impl Ledger {
             self.annotations.push(annotation);
         }
     }
+}
+
+/// What Prometheus says of a quantile that is none.
+fn no_quantile(q: f64, span: &Range<usize>) -> Annotation {
+    let message = format!("quantile value should be between 0 and 1, got {}", go_general(q));
+    Annotation { is_warning: true, message, span: span.clone() }
 }
 
 fn error(span: &Range<usize>, message: impl Into<String>) -> EvalError {
@@ -225,7 +298,7 @@ fn beyond(span: &Range<usize>, message: String) -> EvalError {
     EvalError { message, span: span.clone(), is_limit: true }
 }
 
-const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
+pub const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
 #[cfg(test)]
 mod tests;

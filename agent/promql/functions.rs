@@ -8,7 +8,8 @@ pub mod window;
 use std::f64::consts::PI;
 
 use super::function::Function;
-use super::math::{larger, ln, log2, log10, smaller, tan};
+use super::math::trigonometry::{acos, acosh, asin, asinh, atan, atanh, cos, sin, sinh, tan};
+use super::math::{larger, ln, log2, log10, smaller};
 
 /// A function of one value and of the scalars that stand behind it.
 pub type OfValue = fn(f64, &[f64]) -> f64;
@@ -24,16 +25,16 @@ pub fn of_value(function: Function) -> Option<OfValue> {
         Function::Ln => |value, _| ln(value),
         Function::Log2 => |value, _| log2(value),
         Function::Log10 => |value, _| log10(value),
-        Function::Acos => |value, _| value.acos(),
-        Function::Acosh => |value, _| value.acosh(),
-        Function::Asin => |value, _| value.asin(),
-        Function::Asinh => |value, _| value.asinh(),
-        Function::Atan => |value, _| value.atan(),
-        Function::Atanh => |value, _| value.atanh(),
-        Function::Cos => |value, _| value.cos(),
+        Function::Acos => |value, _| acos(value),
+        Function::Acosh => |value, _| acosh(value),
+        Function::Asin => |value, _| asin(value),
+        Function::Asinh => |value, _| asinh(value),
+        Function::Atan => |value, _| atan(value),
+        Function::Atanh => |value, _| atanh(value),
+        Function::Cos => |value, _| cos(value),
         Function::Cosh => |value, _| value.cosh(),
-        Function::Sin => |value, _| value.sin(),
-        Function::Sinh => |value, _| value.sinh(),
+        Function::Sin => |value, _| sin(value),
+        Function::Sinh => |value, _| sinh(value),
         Function::Tan => |value, _| tan(value),
         Function::Tanh => |value, _| value.tanh(),
         Function::Deg => |value, _| value * 180.0 / PI,

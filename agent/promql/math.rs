@@ -1,5 +1,7 @@
 //! Arithmetic in Prometheus's order of operations: the last digit depends on it.
 
+pub mod trigonometry;
+
 use std::cmp::Ordering;
 
 use super::eval::Point;
@@ -138,93 +140,6 @@ pub fn log2(value: f64) -> f64 {
 pub fn log10(value: f64) -> f64 {
     ln(value) * std::f64::consts::LOG10_E
 }
-
-/// By Cephes's rational function over an eighth of the circle, as in Go: [`f64::tan`] differs by several units of the
-/// last place.
-pub fn tan(value: f64) -> f64 {
-    // From here on the simple reduction is not exact enough.
-    const LARGE: f64 = (1 << 29) as f64;
-    const EIGHTH: [f64; 3] = [
-        f64::from_bits(0x3fe9_21fb_4000_0000),
-        f64::from_bits(0x3e64_442d_0000_0000),
-        f64::from_bits(0x3ce8_4698_98cc_5170),
-    ];
-    const P: [f64; 3] = [
-        f64::from_bits(0xc0c9_92d8_d24f_3f38),
-        f64::from_bits(0x4131_99ec_a5fc_9ddd),
-        f64::from_bits(0xc171_1fea_d329_9176),
-    ];
-    const Q: [f64; 4] = [
-        f64::from_bits(0x40ca_b8a5_eeb3_6572),
-        f64::from_bits(0xc134_27bc_582a_bc96),
-        f64::from_bits(0x4177_d98f_c2ea_d8ef),
-        f64::from_bits(0xc189_afe0_3cbe_5a31),
-    ];
-    let angle = value.abs();
-    if value == 0.0 || !value.is_finite() {
-        return value.tan();
-    }
-    let (even, rest) = if angle >= LARGE {
-        reduced(angle)
-    } else {
-        let eighths = (angle * (4.0 / std::f64::consts::PI)).floor();
-        let even = eighths + eighths % 2.0;
-        (even, ((angle - even * EIGHTH[0]) - even * EIGHTH[1]) - even * EIGHTH[2])
-    };
-    let square = rest * rest;
-    let over = (P[0] * square + P[1]) * square + P[2];
-    let under = (((square + Q[0]) * square + Q[1]) * square + Q[2]) * square + Q[3];
-    let near = if square > 1e-14 { rest + rest * (square * over / under) } else { rest };
-    let tangent = if even % 4.0 == 2.0 { -1.0 / near } else { near };
-    if value < 0.0 { -tangent } else { tangent }
-}
-
-/// A large angle as an even number of eighths of the circle (of a whole turn the rest) and what is left: Payne and
-/// Hanek's reduction, as in Go.
-fn reduced(angle: f64) -> (f64, f64) {
-    let bits = angle.to_bits();
-    let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
-    let place = (bits >> 52) as usize + 61 - 1023 - 52;
-    let (word, shift) = (place / 64, place % 64);
-    let digit = |index: usize| {
-        let pair = u128::from(FOUR_OVER_PI[word + index]) << 64 | u128::from(FOUR_OVER_PI[word + index + 1]);
-        pair >> (64 - shift) & u128::from(u64::MAX)
-    };
-    let product =
-        ((digit(0) * mantissa) << 64).wrapping_add(digit(1) * mantissa).wrapping_add((digit(2) * mantissa) >> 64);
-    let eighths = (product >> 125) as u64;
-    let fraction = product << 3;
-    // Cut off, not rounded.
-    let zeros = fraction.leading_zeros();
-    let cut = fraction.checked_shl(zeros + 1).unwrap_or(0) >> 76;
-    let rest = f64::from_bits((u64::from(1022 - zeros) << 52) | cut as u64);
-    let (even, rest) = if eighths % 2 == 1 { ((eighths + 1) % 8, rest - 1.0) } else { (eighths, rest) };
-    (even as f64, rest * std::f64::consts::FRAC_PI_4)
-}
-
-/// The bits of 4/π.
-const FOUR_OVER_PI: [u64; 20] = [
-    0x0000_0000_0000_0001,
-    0x45f3_06dc_9c88_2a53,
-    0xf84e_afa3_ea69_bb81,
-    0xb6c5_2b32_7887_2083,
-    0xfca2_c757_bd77_8ac3,
-    0x6e48_dc74_849b_a5c0,
-    0x0c92_5dd4_13a3_2439,
-    0xfc3b_d639_6253_4e7d,
-    0xd104_6bea_5d76_8909,
-    0xd338_e04d_68be_fc82,
-    0x7323_ac73_06a6_73e9,
-    0x3908_bf17_7bf2_5076,
-    0x3ff1_2fff_bc0b_301f,
-    0xde5e_2316_b414_da3e,
-    0xda6c_fd9e_4f96_136e,
-    0x9e8c_7ecd_3cbf_d45a,
-    0xea4f_758f_d7cb_e2f6,
-    0x7a0e_73ef_14a5_25d4,
-    0xd7f6_bf62_3f1a_ba10,
-    0xac06_608d_f8f6_d757,
-];
 
 /// By squaring, the exponent of two kept apart, as in Go.
 pub fn power(base: f64, exponent: f64) -> f64 {
@@ -384,9 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn powers_and_tangents_are_go_s() {
-        assert_eq!(tan(-1.0), -1.557_407_724_654_902);
-        assert!((tan(1e9) - 1e9f64.tan()).abs() < 1e-6 && tan(f64::INFINITY).is_nan() && tan(-0.0).is_sign_negative());
+    fn powers_are_go_s() {
         for (base, exponent, result) in [
             (2.0, 10.0, 1_024.0),
             (-2.0, 3.0, -8.0),

@@ -30,8 +30,9 @@ const KEYWORDS: [&str; 8] = ["and", "or", "unless", "by", "without", "offset", "
 
 type Parsed<T> = Result<T, SyntaxError>;
 
-pub fn parse(text: &str) -> Parsed<Expr> {
-    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0 };
+/// `patterns`: how many bytes its compiled regular expressions may take.
+pub fn parse_within(text: &str, patterns: usize) -> Parsed<Expr> {
+    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0, patterns };
     if *parser.peek() == Token::End {
         return Err(parser.error_here("no expression found"));
     }
@@ -47,6 +48,8 @@ struct Parser {
     at: usize,
     depth: usize,
     operators: usize,
+    /// How many bytes further regular expressions may take.
+    patterns: usize,
 }
 
 impl Parser {
@@ -222,6 +225,15 @@ impl Parser {
 
     fn is_word(&self, wanted: &str) -> bool {
         matches!(self.peek(), Token::Word(word) if word.eq_ignore_ascii_case(wanted))
+    }
+
+    /// Takes up a compiled regular expression.
+    fn pattern(&mut self, size: usize, span: &Range<usize>) -> Parsed<()> {
+        let left = self.patterns.checked_sub(size);
+        let message = "the regular expressions here are larger than a query may have: write fewer, without counted \
+                       repetitions and classes of Unicode";
+        self.patterns = left.ok_or_else(|| error(span.clone(), message))?;
+        Ok(())
     }
 
     /// The token that stands here; the end stays where it is.

@@ -99,15 +99,6 @@ pub enum Answer {
     Down,
 }
 
-impl Answer {
-    pub fn name(self) -> &'static str {
-        match self {
-            Answer::Up => "up",
-            Answer::Down => "down",
-        }
-    }
-}
-
 /// The newest answer that was decided, and when that was last so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decided {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::state::samples;
 
 fn kept(text: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(row("here"), text.to_owned()), (LAST_ALIVE.to_owned(), "5000".to_owned())])
@@ -40,7 +41,8 @@ struct Scene {
 
 fn parts(board: &Arc<Board>, dir: &tempfile::TempDir) -> (Parts, BTreeMap<String, String>) {
     let clock = Clock::start();
-    let (state, loaded) = State::open(dir.path(), crate::state::Metrics::default(), move || clock.now()).unwrap();
+    let (state, loaded) =
+        samples::opened(|| State::open(dir.path(), crate::state::Metrics::default(), move || clock.now()));
     let parts = Parts { clock, board: board.clone(), state, metrics: Metrics::default(), node: "node-7".to_owned() };
     (parts, loaded.rows.meta)
 }
@@ -76,7 +78,7 @@ impl Scene {
             verdict,
             since: now - ago,
             looked: true,
-            seen: true,
+            seen: Some(0),
             blind: false,
             last_look: now - ago,
             last_duration: Duration::from_millis(3),

@@ -29,8 +29,9 @@ impl Turn<'_> {
         outcome.changes.extend(step.changes);
         outcome.events.extend(step.events);
         let seen_again = before.iter().filter(|_| self.group.sees_own);
-        let ended = seen_again.flat_map(|alert| samples_of(alert)).map(|sample| sample.labels);
-        Written { before: ended.collect(), now: step.after.iter().flat_map(samples_of).collect() }
+        let ended = seen_again.flat_map(|alert| samples_of(alerting, alert)).map(|sample| sample.labels);
+        let now = step.after.iter().flat_map(|alert| samples_of(alerting, alert));
+        Written { before: ended.collect(), now: now.collect() }
     }
 
     fn step(&self, alerting: &AlertingRule, before: &[&Alert]) -> Result<Step, RuleError> {
@@ -133,10 +134,13 @@ fn query(text: &str, data: &dyn Select, at: Timestamp) -> Result<Vec<Sample>, St
     }
 }
 
-/// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus writes them for an active alert.
-fn samples_of(alert: &Alert) -> [Sample; 2] {
+/// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus writes them for an active alert: a label whose template expanded to
+/// nothing, which the alert does not have, stands there as it is written in the rule.
+fn samples_of(rule: &AlertingRule, alert: &Alert) -> [Sample; 2] {
     let state = if alert.starts_at.is_some() { "firing" } else { "pending" };
     let labels = &alert.id.labels;
+    let empty = rule.labels.iter().filter(|(name, _)| labels.get(name).is_empty());
+    let labels = &labels.with_all(empty.map(|(name, written)| (name.as_str(), written.text())));
     [
         Sample { labels: labels.with_all([(METRIC_NAME, "ALERTS"), ("alertstate", state)]), value: 1.0 },
         Sample { labels: labels.with(METRIC_NAME, "ALERTS_FOR_STATE"), value: alert.active_at.div_euclid(1000) as f64 },

@@ -82,14 +82,33 @@ fn limit(reader: &mut Reader, group: &Node) -> Option<usize> {
     let node = group.get("limit").filter(|node| node.value != Value::Null)?;
     let text = reader.scalar(node)?;
     let plain = matches!(node.value, Value::Scalar { plain: true, .. });
-    match text.parse::<f64>() {
-        Ok(limit) if plain && limit.is_finite() => Some(limit.max(0.0) as usize).filter(|limit| *limit > 0),
+    match whole(&text) {
+        Some(limit) if plain => usize::try_from(limit).ok().filter(|limit| *limit > 0),
         _ => {
             let message = format!("`limit` is a number of series or alerts, 0 for none, not `{}`", tree::shown(&text));
             reader.refuse(node, message);
             None
         }
     }
+}
+
+/// A number as Prometheus's YAML has it: `0x10`, `0b11`, `0o10` and `010` (8), `1_000`, `1e3`, without its fraction.
+fn whole(text: &str) -> Option<i64> {
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let radix = |radix, digits: &str| i64::from_str_radix(&format!("{sign}{digits}"), radix).ok();
+    let based = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => radix(16, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => radix(2, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => radix(8, &digits[2..]),
+        [b'0', _, ..] => radix(8, digits),
+        _ => None,
+    };
+    let cut = || plain.parse::<f64>().ok().filter(|value| value.abs() < i64::MAX as f64).map(|value| value as i64);
+    based.or_else(cut)
 }
 
 fn rules(reader: &mut Reader, group: &Node) -> Vec<Rule> {

@@ -146,6 +146,17 @@ fn active_alerts_are_series() {
     assert!(world.tick(&down(&[]), &Broken).samples.is_empty());
 }
 
+/// A quirk that rules over `ALERTS` can see: what the alert itself does not have.
+#[test]
+fn a_label_that_expands_to_nothing_stands_in_the_alert_s_series_as_it_is_written() {
+    let mut world = World::new(false, "{alert: A, expr: up == 0, labels: {team: '{{ $labels.team }}', job: ''}}");
+    let outcome = world.tick(&down(&["a"]), &Broken);
+    assert_eq!(world.only().id.labels.get("team"), "");
+    let teams: Vec<&str> = outcome.samples.iter().map(|sample| sample.labels.get("team")).collect();
+    assert_eq!(teams, ["{{ $labels.team }}"; 2]);
+    assert!(outcome.samples.iter().all(|sample| sample.labels.get("job").is_empty()));
+}
+
 #[test]
 fn a_rule_sees_the_alerts_of_the_rules_before_it() {
     let mut world = World::new(

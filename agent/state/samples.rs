@@ -7,6 +7,24 @@ use crate::alert::{Alert, AlertId, AlertState};
 use crate::notify::{Delivery, Receiver, Settings, webhook};
 use crate::sample::{Labels, Timestamp};
 use crate::secret::{Secret, SecretSource};
+use crate::state::OpenError;
+
+/// Opens a state whose folder this process may have had before. A process that another test starts has a copy of the
+/// lock that was let go, for as long as it is not itself.
+pub fn opened<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
+    for _ in 0..1_000 {
+        match open() {
+            Err(OpenError::Locked { .. }) => wait_a_moment(),
+            opened => return opened.unwrap(),
+        }
+    }
+    open().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is waited for is another process")]
+fn wait_a_moment() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
+}
 
 pub fn alert(service: &str, starts_at: Timestamp) -> Alert {
     let labels = Labels::new([("alertname", "ServiceDown"), ("service", service), ("severity", "critical")]);

@@ -31,11 +31,11 @@ impl Bench {
     }
 
     fn open(&self) -> (State, Loaded) {
-        State::open(&self.path(), Metrics::default(), self.clock()).unwrap()
+        samples::opened(|| State::open(&self.path(), Metrics::default(), self.clock()))
     }
 
     fn database(&self) -> (Database, Loaded) {
-        Database::open(&self.path(), Metrics::default(), Box::new(self.clock())).unwrap()
+        samples::opened(|| Database::open(&self.path(), Metrics::default(), Box::new(self.clock())))
     }
 }
 

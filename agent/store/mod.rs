@@ -255,13 +255,6 @@ impl Store {
         }
     }
 
-    /// How many series the source may have from now on. What it has more stays as long as it is reported.
-    pub fn set_max_series(&mut self, source: SourceId, max_series: usize) {
-        if let Some(stream) = self.sources.get_mut(source.0) {
-            stream.max_series = max_series;
-        }
-    }
-
     /// Ends every series of the source at `at`: its target was removed. What it held stays in the window; what it did
     /// not know is not held.
     pub fn remove_source(&mut self, source: SourceId, at: Timestamp) {

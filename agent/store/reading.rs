@@ -14,6 +14,10 @@ use crate::sample::{Labels, Timestamp};
 const PIECE: usize = 512;
 /// How many points are as much work as a series.
 const POINTS: usize = 32;
+/// How many matchers are.
+const MATCHERS: usize = 16;
+/// How many bytes of compiled patterns are.
+const PATTERN_BYTES: usize = 2 * 1024;
 
 /// When each source had last reported at some moment. What is reported later is not read.
 #[derive(Debug)]
@@ -25,6 +29,16 @@ pub struct Reading {
     ids: Vec<SeriesId>,
     next: usize,
     matchers: Vec<Matcher>,
+    /// How much work it is to look at a series.
+    effort: usize,
+}
+
+impl Reading {
+    fn new(ids: Vec<SeriesId>, matchers: Vec<Matcher>) -> Self {
+        let patterns: usize = matchers.iter().map(Matcher::size).sum();
+        let effort = 1 + matchers.len() / MATCHERS + patterns / PATTERN_BYTES;
+        Reading { ids, next: 0, matchers, effort }
+    }
 }
 
 impl Store {
@@ -39,10 +53,10 @@ impl Store {
     /// The series that matchers may select.
     pub fn reading(&self, matchers: &[Matcher]) -> Reading {
         if let Some(remembered) = self.selections.find(matchers) {
-            return Reading { ids: remembered.to_vec(), next: 0, matchers: Vec::new() };
+            return Reading::new(remembered.to_vec(), Vec::new());
         }
         let (lists, others) = self.unremembered(matchers);
-        Reading { ids: lists.concat(), next: 0, matchers: others.into_iter().cloned().collect() }
+        Reading::new(lists.concat(), others.into_iter().cloned().collect())
     }
 
     /// Goes on a little: shows each series that matches and has samples with `after < t <= until` with these, as
@@ -58,7 +72,7 @@ impl Store {
         let (view, mut found, mut work) = (self.current(), Found::default(), 0);
         while let Some(id) = reading.ids.get(reading.next).filter(|_| work < PIECE) {
             reading.next += 1;
-            work += 1;
+            work += reading.effort;
             let Some((series, source)) = self.series_and_source(*id) else { continue };
             let Some(newest) = moment.0.get(&series.source) else { continue };
             if !reading.matchers.iter().all(|matcher| matcher.matches_labels(&series.labels)) {
@@ -80,6 +94,22 @@ mod tests {
 
     use super::*;
     use crate::store::StoreLimits;
+
+    #[test]
+    fn the_harder_a_series_is_to_match_the_fewer_are_looked_at_at_once() {
+        let mut store = Store::new(StoreLimits { series: 10_000, window: Duration::from_secs(60) });
+        let source = store.add_source("shop", 10_000);
+        for index in 0..PIECE {
+            store.series(source, &Labels::new([("__name__", "x".to_owned()), ("i", index.to_string())])).unwrap();
+        }
+        let pieces = |pattern: &str| {
+            let matcher = Matcher::new("i", crate::matcher::MatchOp::Regex, pattern).unwrap();
+            let (moment, mut reading) = (store.moment(), store.reading(&[matcher]));
+            1 + std::iter::from_fn(|| store.read(&mut reading, &moment, (0, 9), &mut |_, _| {}).then_some(())).count()
+        };
+        assert_eq!(pieces("1|2"), 1);
+        assert!(pieces(r"(\pL{9}){3}") > PIECE / 8);
+    }
 
     #[test]
     fn what_is_reported_while_it_is_read_is_not_seen() {

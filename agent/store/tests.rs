@@ -513,16 +513,6 @@ fn a_source_that_is_removed_marks_the_end_of_what_it_had() {
 }
 
 #[test]
-fn a_source_may_be_given_another_bound() {
-    let mut store = store();
-    let source = store.add_source("app", 1);
-    store.series(source, &named("one")).unwrap();
-    assert!(store.series(source, &named("two")).is_err());
-    store.set_max_series(source, 2);
-    assert!(store.series(source, &named("two")).is_ok());
-}
-
-#[test]
 fn a_label_string_is_kept_once() {
     let mut store = store();
     let source = store.add_source("db", 10);

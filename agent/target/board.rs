@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::Target;
 use super::verdict::Verdict;
 use crate::clock::millis;
 use crate::probe::Failure;
@@ -23,8 +24,8 @@ pub struct View {
     pub since: Timestamp,
     /// Whether a first look has finished.
     pub looked: bool,
-    /// Whether a look on each path has succeeded: all that rules read of the target has been there since the start.
-    pub seen: bool,
+    /// Since when a look on each path has succeeded: all that rules read of the target has been there since the start.
+    pub seen: Option<Timestamp>,
     /// Whether it is unknown through the agent's own fault: the newest look could not be made, or none was.
     pub blind: bool,
     pub last_look: Timestamp,
@@ -42,6 +43,25 @@ pub struct View {
 const NAMED: usize = 3;
 
 impl View {
+    /// Of a target, or of one of its instances, before anything is known of it; `instance` is the label.
+    pub fn first(target: &Target, node: &str, instance: &str, now: Timestamp) -> Self {
+        View {
+            labels: target.verdict_labels(node).with("instance", instance),
+            interval: target.schedule.interval,
+            timeout: target.schedule.timeout,
+            verdict: Verdict::Unknown,
+            since: now,
+            looked: false,
+            seen: None,
+            blind: false,
+            last_look: now,
+            last_duration: Duration::ZERO,
+            last_failure: None,
+            failing: false,
+            instances: BTreeMap::new(),
+        }
+    }
+
     /// Why it fails, while it does or is down. Where there are several instances, those that fail are named.
     pub fn error(&self) -> Option<String> {
         if !self.instances.is_empty() {
@@ -62,13 +82,14 @@ impl View {
         (!errors.is_empty()).then(|| errors.join("; "))
     }
 
-    /// Whether all is known that rules could read: a verdict, and each path has succeeded since the start. Of several
-    /// instances one that is down is not waited for: the alerts of the others would be.
-    fn is_known(&self) -> bool {
-        let known = |view: &View| view.seen && view.verdict != Verdict::Unknown;
+    /// Whether all was known at that time that rules could read: a verdict, and each path had succeeded since the start.
+    /// Of several instances one that is down is not waited for: the alerts of the others would be.
+    fn is_known(&self, at: Timestamp) -> bool {
+        let judged = |view: &View| view.verdict != Verdict::Unknown && view.since <= at;
+        let known = |view: &View| judged(view) && view.seen.is_some_and(|since| since <= at);
         match self.instances.is_empty() {
             true => known(self),
-            false => self.instances.values().all(|view| known(view) || view.verdict == Verdict::Down),
+            false => self.instances.values().all(|view| known(view) || judged(view) && view.verdict == Verdict::Down),
         }
     }
 }
@@ -159,10 +180,10 @@ impl Board {
         self.lock().views.clone()
     }
 
-    /// The labels of every target, and whether all is known of it that rules could read: it has a verdict, and its
-    /// paths have each succeeded since the start. What a restored alert rests on may be missing until then.
-    pub fn known(&self) -> Vec<(Labels, bool)> {
-        self.lock().views.values().map(|view| (view.labels.clone(), view.is_known())).collect()
+    /// The labels of every target, and whether all was known of it at that time that rules could read: it had a verdict,
+    /// and its paths had each succeeded since the start. What a restored alert rests on may be missing until then.
+    pub fn known(&self, at: Timestamp) -> Vec<(Labels, bool)> {
+        self.lock().views.values().map(|view| (view.labels.clone(), view.is_known(at))).collect()
     }
 
     /// Why the target, or the instance, that an alert's labels name fails, for the annotation `cause`. What it has

@@ -8,7 +8,7 @@ use crate::net::fake::Server;
 use crate::promql;
 use crate::sample::METRIC_NAME;
 use crate::store;
-use crate::target::task::tests::shared;
+use crate::target::task::tests::{shared, until};
 use crate::target::tests::target;
 use crate::target::watch::Watch;
 
@@ -75,13 +75,7 @@ impl Scene {
     }
 
     async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
-        let all = async {
-            while !reached(self) {
-                tokio::task::yield_now().await;
-            }
-        };
-        let reached = tokio::time::timeout(Duration::from_secs(20), all).await;
-        assert!(reached.is_ok(), "{what}: {:#?}", self.shared.board.views());
+        until(&self.shared, what, || reached(self)).await;
     }
 
     async fn until_values(&self, metric: &str, wanted: &[(&str, f64)]) {

@@ -1,7 +1,6 @@
 //! The task of one instance of a target: it decides when to look, runs one look at a time under its deadline, and turns
 //! what comes back into a verdict and samples. A thin loop around [`super::verdict`].
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -153,6 +152,8 @@ pub struct Task {
     failing: [Option<Failure>; 2],
     /// The newest failure of all.
     last_failure: Option<Failure>,
+    /// Whether the newest look said nothing, because the agent stood still.
+    void: bool,
     grace: Option<Grace>,
 }
 
@@ -191,6 +192,7 @@ impl Task {
             succeeded: [left.succeeded[0], left.succeeded[1] || !holds],
             failing: left.failing,
             last_failure: left.last_failure,
+            void: false,
             judge,
             grace,
             place,
@@ -203,7 +205,8 @@ impl Task {
 
     /// Puts its view onto the board.
     fn appear(&self, before: Option<View>, now: Timestamp) {
-        let (verdict, first) = (self.judge.verdict(), self.first_view(now));
+        let verdict = self.judge.verdict();
+        let first = View::first(&self.target, &self.shared.node, &self.place.label, now);
         let view = match before {
             Some(before) => View { labels: first.labels, interval: first.interval, timeout: first.timeout, ..before },
             None => first,
@@ -296,9 +299,21 @@ impl Task {
         // On the heap while it lasts: what a look needs is a hundred times what waiting for the next one does.
         let look = Box::pin(self.prober.look(path));
         let report = guarded(self.target.schedule.timeout, look).await;
+        let took = started.elapsed();
+        if self.is_void(&report, took) {
+            // It stays due, and so is made again at once.
+            return self.count(path, Outcome::Blind);
+        }
         let missed = (shared.clock.now() - due) / millis(self.target.schedule.interval).max(1);
         shared.metrics.missed.inc_by(missed.unsigned_abs());
-        self.finish(path, report, started.elapsed());
+        self.finish(path, report, took);
+    }
+
+    /// Whether a look is made again because the agent itself stood still. Not twice in a row: an agent that is always
+    /// late must not be blind to what hangs.
+    fn is_void(&mut self, report: &Report, took: Duration) -> bool {
+        self.void = !self.void && report.is_void(self.target.schedule.timeout, took);
+        self.void
     }
 
     /// Waits for a free slot. A wait that outlasts what is known makes the verdict unknown.
@@ -488,7 +503,7 @@ impl Task {
         self.update(|view| {
             (view.looked, view.last_look, view.last_duration) = (true, now, took);
             (view.failing, view.blind) = (self.is_failing(), blind);
-            view.seen = self.succeeded == [true; 2];
+            view.seen = (self.succeeded == [true; 2]).then(|| view.seen.unwrap_or(now));
             view.last_failure.clone_from(&self.last_failure);
         });
     }
@@ -510,26 +525,6 @@ impl Task {
             let state = self.shared.state.clone();
             let ended = vec![Op::PutGrace(Grace { ended: true, ..grace })];
             tokio::spawn(async move { state.commit(ended).await });
-        }
-    }
-
-    fn first_view(&self, now: Timestamp) -> View {
-        let Target { schedule, .. } = &*self.target;
-        let labels = self.target.verdict_labels(&self.shared.node).with("instance", &self.place.label);
-        View {
-            labels,
-            interval: schedule.interval,
-            timeout: schedule.timeout,
-            verdict: Verdict::Unknown,
-            since: now,
-            looked: false,
-            seen: false,
-            blind: false,
-            last_look: now,
-            last_duration: Duration::ZERO,
-            last_failure: None,
-            failing: false,
-            instances: BTreeMap::new(),
         }
     }
 }

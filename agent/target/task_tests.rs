@@ -52,6 +52,17 @@ pub(in crate::target) fn shared(net: NetSettings) -> (Arc<Shared>, tempfile::Tem
     (shared, dir)
 }
 
+/// Lets the tasks work until something is so.
+pub(in crate::target) async fn until(shared: &Shared, what: &str, reached: impl Fn() -> bool) {
+    let all = async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let reached = tokio::time::timeout(Duration::from_secs(20), all).await;
+    assert!(reached.is_ok(), "{what}: {:#?}", shared.board.views());
+}
+
 fn scene(kind: &str, settings: &str) -> Scene {
     let (shared, dir) = shared(NetSettings::default());
     let target = Arc::new(target("it", kind, settings));
@@ -75,7 +86,11 @@ impl Scene {
     }
 
     fn is_known(&self) -> bool {
-        self.shared.board.known()[0].1
+        self.was_known(self.shared.clock.now())
+    }
+
+    fn was_known(&self, at: Timestamp) -> bool {
+        self.shared.board.known(at)[0].1
     }
 }
 
@@ -95,8 +110,10 @@ async fn a_restored_alert_s_target_is_known_when_both_paths_have_succeeded() {
     scene.finish(Path::Fresh, Report::default());
     assert_eq!(scene.shared.board.views()["it"].verdict, Verdict::Up);
     assert!(!scene.is_known(), "what the held connection reports is still missing");
+    let before = scene.shared.clock.now() - 1;
     scene.finish(Path::Held, Report::default());
     assert!(scene.is_known());
+    assert!(!scene.was_known(before), "rules that are evaluated late see nothing of it");
 }
 
 #[tokio::test]
@@ -147,4 +164,37 @@ async fn a_target_that_nobody_has_looked_at_for_too_long_is_unknown_and_the_agen
     scene.task.expire(now + 12_100);
     assert_eq!(scene.shared.board.views()["it"].verdict, Verdict::Unknown);
     assert_eq!(scene.shared.board.blind(), 1);
+}
+
+/// A service that takes connections and answers nobody, and a target that is looked at freshly.
+async fn hanging() -> (tokio::net::TcpListener, Scene) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("url: http://{}/", listener.local_addr().unwrap());
+    (listener, scene("http", &url))
+}
+
+/// Stops the whole process, as it sees it, for longer than a look's limit.
+async fn stall() {
+    tokio::task::yield_now().await;
+    tokio::time::advance(2 * LIMIT).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_timed_out_while_the_agent_stood_still_is_made_again_at_once() {
+    let (_listener, mut scene) = hanging().await;
+    let due = scene.shared.clock.now();
+    let verdict = |scene: &Scene| scene.shared.board.views()["it"].clone();
+    tokio::join!(scene.task.look(Path::Fresh, due), stall());
+    assert!(!verdict(&scene).looked, "it says nothing about the target");
+    assert_eq!(scene.task.next(), (Path::Fresh, due));
+    tokio::join!(scene.task.look(Path::Fresh, due), stall());
+    assert!(verdict(&scene).failing, "an agent that is always late sees outages all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_hangs_until_its_limit_counts_at_once() {
+    let (_listener, mut scene) = hanging().await;
+    let due = scene.shared.clock.now();
+    scene.task.look(Path::Fresh, due).await;
+    assert!(scene.shared.board.views()["it"].failing);
 }

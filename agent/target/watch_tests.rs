@@ -5,7 +5,7 @@ use crate::net::NetSettings;
 use crate::net::fake::{Server, closed_port};
 use crate::sample::{Labels, METRIC_NAME};
 use crate::store;
-use crate::target::task::tests::shared;
+use crate::target::task::tests::{shared, until};
 use crate::target::tests::target;
 use crate::target::verdict::Verdict;
 use crate::target::{Priority, Target};
@@ -45,13 +45,7 @@ impl Scene {
     }
 
     async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
-        let all = async {
-            while !reached(self) {
-                tokio::task::yield_now().await;
-            }
-        };
-        let reached = tokio::time::timeout(Duration::from_secs(20), all).await;
-        assert!(reached.is_ok(), "{what}: {:#?}", self.shared.board.views());
+        until(&self.shared, what, || reached(self)).await;
     }
 }
 

@@ -29,7 +29,7 @@ struct Scene {
 fn configuration(application: &HttpService, receiver: &Receiver, more: &str) -> String {
     format!(
         "
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
+defaults: {{interval: 300ms, timeout: 300ms, confirm: 50ms, fall: 3}}
 evaluation: {{interval: 300ms}}
 rule_files: [foreign.yml, {{path: held.yml, hold: true}}]
 targets: {{app: {{scrape: {{url: \"{}\"}}}}}}

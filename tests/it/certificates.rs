@@ -160,7 +160,10 @@ impl Seen {
 fn look(root: &Authority, service: &TcpService, more: &str) -> Seen {
     let setup = Setup::without_configuration();
     setup.write("ca.pem", &root.certificate.pem());
-    let text = format!("targets: {{c: {{tls: {{address: 'localhost:{}', ca_file: ca.pem{more}}}}}}}", service.port);
+    let text = format!(
+        "targets: {{c: {{tls: {{address: 'localhost:{}', ca_file: ca.pem{more}}}, interval: 20s, timeout: 20s}}}}",
+        service.port
+    );
     let path = setup.configure(&text).display().to_string();
     let ended =
         setup.argument("probe").argument("--json").argument("--config").argument(&path).argument("c").run_to_end();

@@ -60,6 +60,7 @@ fn scene(status: u16) -> Scene {
     let (service, receiver) = (HttpService::start(Answer::Status(status)), Receiver::start());
     let more = format!(
         "
+shipped_rules: {{disable: [EvaluationLate]}}
 targets: {{api: {{http: {{url: \"{}\"}}, labels: {{team: web}}}}}}
 region: {{name: us-east, inputs: [api], clean: 1s}}
 ",
@@ -281,9 +282,15 @@ fn a_token_file_is_named_by_argument_or_variable_and_never_shown() {
 
 #[test]
 fn wrong_usage_is_3_and_help_has_an_example() {
-    for words in
-        [&["watch"][..], &["watch", "--for", "soon"], &["status", "--url", "nowhere"], &["region"], &["alerts", "x"]]
-    {
+    for words in [
+        &["watch"][..],
+        &["watch", "--for", "soon"],
+        &["status", "--url", "nowhere"],
+        &["region"],
+        &["alerts", "x"],
+        &["test"],
+        &["test", "--replay", "history"],
+    ] {
         assert_eq!(run(words).code, Some(3), "{words:?}");
     }
     for words in
@@ -323,13 +330,13 @@ fn a_degraded_region_is_1_and_still_0_for_a_load_balancer() {
     let service = HttpService::start(Answer::Status(200));
     let agent = Agent::start(&format!(
         "
-targets: {{api: {{http: {{url: \"{}\"}}, interval: 300ms}}}}
-region: {{name: us-east, inputs: [{{target: api, soft_latency: 100ms}}]}}
+targets: {{api: {{http: {{url: \"{}\"}}, interval: 1s, timeout: 1s}}}}
+region: {{name: us-east, inputs: [{{target: api, soft_latency: 300ms}}]}}
 ",
         service.url("/")
     ));
     service.decide(|_| {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(500));
         Answer::Status(200)
     });
     until("the region to be degraded", SOON, || {
@@ -353,7 +360,7 @@ fn a_watch_fails_on_what_fires_meanwhile_and_tells_it_as_it_comes() {
     let scene = scene(200);
     until("the agent to be ready", SOON, || scene.agent.get("/health").status == 200);
     let url = format!("http://{}", scene.agent.address());
-    let watch = command(&["watch", "--for", "8s", "--json", "--url", &url]).spawn().unwrap();
+    let watch = command(&["watch", "--for", "15s", "--json", "--url", &url]).spawn().unwrap();
     scene.service.answer(Answer::Status(500));
     scene.receiver.wait_for_page("TargetDown", SOON);
     // Longer than between two looks of the watch.
@@ -408,7 +415,11 @@ fn a_watch_goes_on_when_the_agent_comes_back() {
     let service = HttpService::start(Answer::Status(200));
     let port = crate::support::place::free_port();
     let receiver = Receiver::start();
-    let more = format!("listen: 127.0.0.1:{port}\ntargets: {{api: {{http: {{url: \"{}\"}}}}}}\n", service.url("/"));
+    let more = format!(
+        "listen: 127.0.0.1:{port}\nshipped_rules: {{disable: [EvaluationLate]}}\n\
+         targets: {{api: {{http: {{url: \"{}\"}}}}}}\n",
+        service.url("/")
+    );
     let mut agent = paging(&receiver, &more).start();
     until("the agent to be ready", SOON, || agent.get("/health").status == 200);
     let url = format!("http://127.0.0.1:{port}");

@@ -12,7 +12,7 @@ use crate::support::agent::{Agent, Setup};
 use crate::support::http::{Answer, HttpService};
 use crate::support::mount::Tmpfs;
 use crate::support::receiver::Receiver;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, eventually, until};
 
 /// Two services, and an agent that watches them with its state on a small disk.
 struct Scene {
@@ -199,7 +199,10 @@ fn a_state_folder_that_is_deleted_while_the_agent_runs_is_made_anew_and_loses_no
 
 fn open_state(folder: &Path) -> (State, Loaded) {
     static NOW: AtomicI64 = AtomicI64::new(1_000_000);
-    State::open(folder, Metrics::default(), || NOW.fetch_add(1, Ordering::Relaxed)).unwrap()
+    // A process that another test starts has a copy of the lock that was let go, for as long as it is not itself.
+    eventually("the folder to be free", SOON, || {
+        State::open(folder, Metrics::default(), || NOW.fetch_add(1, Ordering::Relaxed))
+    })
 }
 
 fn delivery(seq: i64, size: usize) -> Op {

@@ -9,7 +9,7 @@ use crate::support::agent::{Agent, Setup};
 use crate::support::http::{Answer, HttpService};
 use crate::support::place::free_port;
 use crate::support::receiver::Receiver;
-use crate::support::wait::{SOON, eventually};
+use crate::support::wait::{SOON, eventually, until};
 
 /// The shipped rules' expressions, without their patience.
 const RULES: &str = r#"
@@ -44,7 +44,7 @@ impl Scene {
         let services = (2..5).map(|last| HttpService::start_at(ip(last), port, Answer::Status(200))).collect();
         let text = format!(
             "{}
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
+defaults: {{interval: 300ms, timeout: 300ms, confirm: 50ms, fall: 3}}
 evaluation: {{interval: 300ms}}
 rule_files: [{{path: rules.yml, hold: true}}]
 shipped_rules: {{disable: [ServiceDown, InstanceDown, Watchdog]}}
@@ -80,6 +80,15 @@ targets: {{pods: {{http: {{url: \"http://pods.internal:{port}/health\"}}}}}}
         firing.filter(|(name, _)| ["SomeDown", "AllDown"].contains(&name.as_str())).collect()
     }
 
+    /// Waits until these fire and no other.
+    #[track_caller]
+    fn wait_for_firing(&self, alerts: &[(String, String)]) {
+        eventually(&format!("{alerts:?} to fire"), SOON, || match self.firing() {
+            firing if firing == alerts => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
     fn lead_to(&self, addresses: &[u8]) {
         self.agent.setup.write("hosts", &hosts(addresses));
     }
@@ -88,7 +97,8 @@ targets: {{pods: {{http: {{url: \"http://pods.internal:{port}/health\"}}}}}}
 #[test]
 fn one_of_three_dies_then_all_then_one_comes_back() {
     let mut scene = Scene::start();
-    assert_eq!(scene.agent.metrics("watchkeeper_target_up", &["instance=\"http://pods.internal:"]), [1.0]);
+    let whole = || scene.agent.metrics("watchkeeper_target_up", &["instance=\"http://pods.internal:"]);
+    until("the whole to be up", SOON, || whole() == [1.0]);
     assert_eq!(scene.agent.metric("watchkeeper_target_instances"), Some(3.0));
 
     scene.services[1].stop();
@@ -96,8 +106,8 @@ fn one_of_three_dies_then_all_then_one_comes_back() {
     let alert = page.alert("firing", "SomeDown").unwrap().clone();
     assert_eq!(alert["labels"]["instance"], scene.instance(3));
     assert!(alert["annotations"]["cause"].as_str().unwrap().contains("connection refused"), "{alert}");
-    assert_eq!(scene.firing(), [("SomeDown".to_owned(), scene.instance(3))], "nothing else");
-    assert_eq!(scene.agent.metrics("watchkeeper_target_up", &[]), [1.0]);
+    scene.wait_for_firing(&[("SomeDown".to_owned(), scene.instance(3))]);
+    scene.agent.wait_for_verdict("pods", true);
 
     scene.services[0].stop();
     scene.services[2].stop();
@@ -109,7 +119,7 @@ fn one_of_three_dies_then_all_then_one_comes_back() {
 
     scene.services[2].start_again();
     scene.receiver.wait_for_resolve("AllDown", SOON);
-    assert!(scene.agent.metrics("watchkeeper_instance_up", &["127.0.0.4"]) == [1.0]);
+    until("it to be up", SOON, || scene.agent.metrics("watchkeeper_instance_up", &["127.0.0.4"]) == [1.0]);
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn an_address_that_leaves_the_name_takes_its_alert_along() {
     scene.lead_to(&[2]);
     scene.wait_for_instances(0);
     scene.agent.wait_for_verdict("pods", true);
-    assert_eq!(scene.agent.metrics("probe_success", &["pods.internal"]), [1.0]);
+    until("its own look", SOON, || scene.agent.metrics("probe_success", &["pods.internal"]) == [1.0]);
 }
 
 #[test]
@@ -140,11 +150,10 @@ fn the_alert_of_one_instance_survives_a_kill_without_a_word() {
     scene.agent.kill9();
     scene.agent.start_again();
     scene.wait_for_instances(3);
-    eventually("the alert to be there", SOON, || match scene.firing() {
-        firing if firing == [("SomeDown".to_owned(), scene.instance(3))] => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    assert_eq!(scene.receiver.notifications().len(), 1, "neither resolved nor paged again:\n{}", scene.receiver.dump());
+    scene.wait_for_firing(&[("SomeDown".to_owned(), scene.instance(3))]);
+    let said = scene.agent.lines().join("\n");
+    let told = scene.receiver.dump();
+    assert_eq!(scene.receiver.notifications().len(), 1, "neither resolved nor paged again:\n{told}\n{said}");
     scene.services[1].start_again();
     scene.receiver.wait_for_resolve("SomeDown", SOON);
 }
@@ -161,5 +170,5 @@ fn a_restored_alert_of_one_instance_does_not_wait_for_another_that_is_down() {
     scene.agent.start_again();
     let resolve = scene.receiver.wait_for_resolve("SomeDown", SOON);
     assert_eq!(resolve.alert("resolved", "SomeDown").unwrap()["labels"]["instance"], scene.instance(4));
-    assert_eq!(scene.firing(), [("SomeDown".to_owned(), scene.instance(3))]);
+    scene.wait_for_firing(&[("SomeDown".to_owned(), scene.instance(3))]);
 }

@@ -1,6 +1,6 @@
 //! What a kill, a restart or a lost secret must not change: alerts, their timers, and grace.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::agent::{Agent, Setup, let_pass};
 use crate::support::http::{Answer, HttpService};
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
-use crate::support::wait::{SOON, eventually};
+use crate::support::wait::{SOON, Witness, eventually};
 
 /// A rule that is patient for longer than a start takes.
 const PATIENT_RULES: &str = r#"
@@ -18,7 +18,7 @@ groups:
   rules:
   - alert: TargetDown
     expr: watchkeeper_target_up == 0
-    for: 12s
+    for: 24s
 "#;
 
 fn alert(agent: &Agent, name: &str) -> Option<Value> {
@@ -81,17 +81,21 @@ fn a_kill_while_pending_neither_restarts_for_nor_counts_the_time_without_the_age
     let service = HttpService::start(Answer::Status(503));
     let receiver = Receiver::start();
     let targets = format!("targets: {{api: {{http: {{url: \"{}\"}}}}}}", service.url("/"));
+    let witness = Witness::start();
     let mut agent = paging(&receiver, &targets).with_file("rules.yml", PATIENT_RULES).start();
     let pending = wait_for_alert(&agent, "TargetDown", "pending", |alert| alert["state"] == "pending");
     let_pass(Duration::from_secs(7)); // at least one of the state's notes of the time, every five seconds
+    let killed = Instant::now();
     agent.kill9();
-    let_pass(Duration::from_secs(7)); // with what it has waited for already, longer than `for`
+    let_pass(Duration::from_secs(18)); // with what it has waited for already, longer than `for`
     agent.start_again();
     let resumed = wait_for_alert(&agent, "TargetDown", "pending again", |_| true);
     assert_eq!(resumed["state"], "pending", "time without the agent does not count: {resumed}");
     // From then on it lacks what it lacked when the agent was killed, not the whole of `for`.
     let moved = time(&resumed, "activeAt").duration_since(time(&pending, "activeAt")).as_secs_f64();
-    assert!((6.0..13.0).contains(&moved), "moved by {moved} s: by the time that nobody saw and no more");
+    // With what came after the newest note of the time.
+    let unseen = (killed.elapsed() + witness.stood_still()).as_secs_f64() + 6.0;
+    assert!((17.0..unseen).contains(&moved), "moved by {moved} s: by the time that nobody saw and no more");
     let firing = wait_for_alert(&agent, "TargetDown", "firing", |alert| alert["state"] == "firing");
     assert!(time(&firing, "activeAt") >= time(&resumed, "activeAt"));
 }
@@ -149,7 +153,7 @@ fn grace_is_not_started_again_by_a_restart() {
     let receiver = Receiver::start();
     let service = HttpService::start(Answer::Status(503));
     let text = format!(
-        "{}defaults: {{interval: 300ms, confirm: 50ms, grace: 8s}}\ntargets: {{api: {{http: {{url: \"{}\"}}}}}}\n",
+        "{}defaults: {{interval: 300ms, confirm: 50ms, grace: 1m}}\ntargets: {{api: {{http: {{url: \"{}\"}}}}}}\n",
         pages_for_everything(&receiver),
         service.url("/")
     );

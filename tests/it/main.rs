@@ -8,10 +8,12 @@
 mod support;
 
 mod configuration;
+mod told;
 
 mod api;
 mod blind;
 mod certificates;
+mod clocks;
 mod command_line;
 mod databases;
 mod disk;
@@ -36,3 +38,4 @@ mod side_by_side;
 mod start;
 mod storms;
 mod supports;
+mod tick_by_tick;

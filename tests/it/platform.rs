@@ -31,7 +31,7 @@ fn an_application_that_fails_or_is_slow_is_told_by_degrees() {
     let slower = critical("LatencyP95Critical", "P1", "shop answers slower than 1 s");
     let by_degrees = |worse: f64| scene.application.slow_down(worse);
     degrees(&scene, by_degrees, [(0.6, &slow), (1.5, &slower)]);
-    assert_eq!(scene.agent.metrics("watchkeeper_target_up", &["target=\"shop\""]), [1.0], "it was up all the time");
+    scene.agent.wait_for_verdict("shop", true);
 }
 
 fn of_shop(scene: &Scene, recorded: &str) -> f64 {
@@ -65,7 +65,7 @@ fn a_gateway_that_is_full_is_not_down_and_one_that_is_killed_is() {
     let rest = scene.gateway.fill(HARD - SOFT);
     let full = scene.people.told(&full);
     until("a fresh look to be refused", SOON, || scene.gateway.counts()["refused"].as_u64() >= Some(2));
-    assert_eq!(scene.agent.metrics("watchkeeper_target_up", &["target=\"voice\""]), [1.0], "full is not down");
+    scene.agent.wait_for_verdict("voice", true); // full is not down, of which somebody would be told
     drop((some, rest));
     scene.people.told_of_the_end(&full);
     scene.people.told_of_the_end(&nearly_full);

@@ -10,7 +10,7 @@ use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::Postgres;
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
-use crate::support::wait::SOON;
+use crate::support::wait::{SOON, until};
 
 /// A shipped rule waits for 10 s.
 const PATIENT: Duration = Duration::from_secs(60);
@@ -54,7 +54,8 @@ fn orbisvoice_is_watched_whole_by_its_name_alone_and_every_part_can_be_overridde
     for target in ["api", "api-metrics", "voice-gateway", "web", "database", "redis", "node", "referrals"] {
         agent.wait_for_verdict(target, true);
     }
-    assert_eq!(agent.metrics("watchkeeper_target_up", &["target=\"web\"", "priority=\"P3\""]), [1.0]);
+    let web = || agent.metrics("watchkeeper_target_up", &["target=\"web\"", "priority=\"P3\""]);
+    until("the web to have its priority", SOON, || web() == [1.0]);
     assert_eq!(agent.metrics("watchkeeper_websocket_connections_hard_limit", &[]), [1000.0]);
     assert_eq!(agent.metrics("requests_total", &["service=\"api\""]), [5.0]);
     assert_eq!(gateway.counts()["sessions"], 0, "the probe opens no session");

@@ -21,7 +21,7 @@ fn paging(service: &HttpService, endpoints: &str) -> Setup {
 alerting:
   route: {{receiver: people, group_by: [target], routes: [{{matchers: ['alertname!=\"TargetDown\"'], receiver: nobody}}]}}
   receivers: [{{name: nobody}}, {{name: people, {endpoints}}}]
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
+defaults: {{interval: 300ms, timeout: 300ms, confirm: 50ms, fall: 3}}
 evaluation: {{interval: 300ms}}
 rule_files: [{{path: rules.yml, hold: true}}]
 targets: {{api: {{http: {{url: \"{}\"}}}}}}
@@ -45,28 +45,28 @@ pub struct Imitation {
 }
 
 const WEBHOOK: Imitation = Imitation {
-    endpoints: |url| format!("webhook_configs: [{{url: \"{url}\", timeout: 1s}}]"),
+    endpoints: |url| format!("webhook_configs: [{{url: \"{url}\", timeout: 4s}}]"),
     yes: || Answer::Status(200),
     check: |delivery| assert_eq!(delivery.payload["version"], "4"),
     resolves: |payload| payload["status"] == "resolved",
 };
 
 pub const PAGERDUTY: Imitation = Imitation {
-    endpoints: |url| format!("pagerduty_configs: [{{url: \"{url}\", routing_key: {ROUTING_KEY}, timeout: 1s}}]"),
+    endpoints: |url| format!("pagerduty_configs: [{{url: \"{url}\", routing_key: {ROUTING_KEY}, timeout: 4s}}]"),
     yes: || Answer::text(202, r#"{"status":"success"}"#),
     check: check_event,
     resolves: |payload| payload["event_action"] == "resolve",
 };
 
 pub const SLACK: Imitation = Imitation {
-    endpoints: |url| format!("slack_configs: [{{api_url: \"{url}\", timeout: 1s}}]"),
+    endpoints: |url| format!("slack_configs: [{{api_url: \"{url}\", timeout: 4s}}]"),
     yes: || Answer::text(200, "ok"),
     check: check_message,
     resolves: |payload| payload["text"].as_str().unwrap_or_default().starts_with("[RESOLVED]"),
 };
 
 const ALERTMANAGER: Imitation = Imitation {
-    endpoints: |url| format!("alertmanager_configs: [{{urls: [\"{url}\"], timeout: 1s}}]"),
+    endpoints: |url| format!("alertmanager_configs: [{{urls: [\"{url}\"], timeout: 4s}}]"),
     yes: || Answer::Status(200),
     check: check_alerts,
     resolves: |payload| payload[0].get("endsAt").is_some(),

@@ -22,10 +22,10 @@ struct Scene {
 fn configuration(api: &HttpService, database: &Postgres, region: &str) -> String {
     format!(
         "
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
+defaults: {{interval: 1s, timeout: 1s, confirm: 50ms, fall: 3}}
 targets:
   api: {{http: {{url: \"{}\"}}}}
-  db: {{postgres: {{url: \"{}\"}}, timeout: 290ms}}
+  db: {{postgres: {{url: \"{}\"}}}}
 region: {region}
 ",
         api.url("/health"),
@@ -39,7 +39,7 @@ fn scene(region: &str) -> Scene {
     Scene { api, database, agent }
 }
 
-const REGION: &str = "{name: us-east, role: primary, inputs: [{target: api, latency: 200ms}, db], clean: 1s}";
+const REGION: &str = "{name: us-east, role: primary, inputs: [{target: api, latency: 900ms}, db], clean: 1s}";
 const CHECK: &str = "/v1/regions/us-east/check";
 const CHECK_DB: &str = "/v1/regions/us-east/check/db";
 
@@ -81,14 +81,17 @@ fn a_stopped_database_is_503_for_both_checks_and_comes_back_after_a_clean_while(
     for path in [CHECK, CHECK_DB] {
         scene.wait_for(path, 200, "up");
     }
+    let is_up = |line: &&Value| line["attributes"]["check"] == "service" && line["attributes"]["to"] == "up";
+    until("the last change to be logged", SOON, || scene.agent.log().iter().filter(is_up).count() >= 2);
     let lines = scene.agent.log();
     let changes: Vec<&Value> = lines.iter().filter(|line| line["message"] == "the region's state changed").collect();
     assert!(changes.iter().all(|line| line["level"] == "warn"), "{changes:#?}");
-    let came_to = |state: &str| {
-        let is = |line: &&&Value| line["attributes"]["check"] == "service" && line["attributes"]["to"] == state;
-        changes.iter().filter(is).count()
-    };
-    assert_eq!((came_to("down"), came_to("up")), (1, 2), "{changes:#?}");
+    let of_service = changes.iter().filter(|line| line["attributes"]["check"] == "service");
+    // An agent that stood still with its machine does not know for a moment.
+    let mut known: Vec<&Value> =
+        of_service.map(|line| &line["attributes"]["to"]).filter(|to| *to != "unknown").collect();
+    known.dedup();
+    assert_eq!(known, ["up", "down", "up"], "{changes:#?}");
 }
 
 #[test]
@@ -139,15 +142,15 @@ fn the_whole_answer_says_who_saw_what_and_until_when_it_holds() {
 
 #[test]
 fn slow_looks_take_the_region_down() {
-    let scene = scene("{name: us-east, inputs: [{target: api, latency: 100ms}], clean: 1s}");
+    let scene = scene("{name: us-east, inputs: [{target: api, latency: 300ms}], clean: 1s}");
     scene.wait_for(CHECK, 200, "up");
     scene.api.decide(|_| {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(500));
         Answer::Status(200)
     });
     let down = scene.wait_for(CHECK, 503, "down");
     assert_eq!(first_line(&down), "REGION-STATE=DOWN");
-    assert_eq!(scene.region()["reasons"][0], "api is slower than 100ms");
+    assert_eq!(scene.region()["reasons"][0], "api is slower than 300ms");
     scene.agent.wait_for_verdict("api", true);
     scene.api.answer(Answer::Status(200));
     scene.wait_for(CHECK, 200, "up");
@@ -155,11 +158,11 @@ fn slow_looks_take_the_region_down() {
 
 #[test]
 fn a_degraded_region_is_200_and_429_for_consul() {
-    let scene = scene("{name: us-east, inputs: [{target: api, soft_latency: 100ms}], clean: 1s}");
+    let scene = scene("{name: us-east, inputs: [{target: api, soft_latency: 300ms}], clean: 1s}");
     scene.wait_for(CHECK, 200, "up");
     assert_eq!(scene.agent.get(&format!("{CHECK}?profile=consul")).status, 200);
     scene.api.decide(|_| {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(500));
         Answer::Status(200)
     });
     let degraded = scene.wait_for(CHECK, 200, "degraded");
@@ -235,7 +238,7 @@ fn restart_blind(scene: &mut Scene, kill: bool) {
     }
     let text = configuration(&scene.api, &scene.database, REGION);
     // Longer than the test: no verdict is made of the first look.
-    let slow = text.replace("api: {http: {", "api: {interval: 18s, timeout: 9s, fall: 1, http: {");
+    let slow = text.replace("api: {http: {", "api: {interval: 14500ms, timeout: 14s, fall: 1, http: {");
     scene.api.answer(Answer::Hang);
     scene.agent.setup.configure(&slow);
     scene.agent.start_again();
@@ -276,7 +279,7 @@ fn a_region_of_another_name_begins_without_an_answer() {
     assert!(scene.agent.terminate().success());
     for (name, status) in [("eu-west", 503), ("us-east", 503)] {
         let text = configuration(&scene.api, &scene.database, &REGION.replace("us-east", name));
-        let slow = text.replace("api: {http: {", "api: {interval: 18s, timeout: 9s, fall: 1, http: {");
+        let slow = text.replace("api: {http: {", "api: {interval: 14500ms, timeout: 14s, fall: 1, http: {");
         scene.agent.setup.configure(&slow);
         scene.agent.start_again();
         let answer = scene.agent.get(&format!("/v1/regions/{name}/check"));
@@ -294,7 +297,7 @@ fn a_failed_region_pages_and_resolves() {
     let (api, receiver) = (HttpService::start(Answer::Status(200)), Receiver::start());
     let text = format!(
         "
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
+defaults: {{interval: 300ms, timeout: 300ms, confirm: 50ms, fall: 3}}
 evaluation: {{interval: 300ms}}
 targets: {{api: {{http: {{url: \"{}\"}}}}}}
 region: {{name: us-east, inputs: [api], clean: 1s}}
@@ -313,7 +316,9 @@ region: {{name: us-east, inputs: [api], clean: 1s}}
     api.answer(Answer::Status(200));
     receiver.wait_for_resolve("RegionFailed", SOON);
     let transitions = agent.metrics("watchkeeper_region_transitions_total", &["check=\"service\"", "state=\"down\""]);
-    assert_eq!(transitions, [1.0]);
-    assert_eq!(agent.metrics("watchkeeper_region_state", &["check=\"service\"", "state=\"up\""]), [1.0]);
+    assert!(transitions.first() >= Some(&1.0), "{transitions:?}");
+    until("the state to be a metric", SOON, || {
+        agent.metrics("watchkeeper_region_state", &["check=\"service\"", "state=\"up\""]) == [1.0]
+    });
     assert_eq!(agent.metrics("watchkeeper_region_answer_age_seconds", &["check=\"service\""]).len(), 1);
 }

@@ -1,5 +1,6 @@
 //! Reload: by SIGHUP, by a changed file, over HTTP. What is unchanged keeps its state, a bad file changes nothing.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::support::client::{self, Response};
 use crate::support::http::{Answer, HttpService};
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
-use crate::support::wait::{SOON, eventually, until};
+use crate::support::wait::{SOON, Witness, eventually, until};
+use crate::told::assert_told;
 
 /// Long enough for a changed file to be seen and acted upon.
 const SEVERAL_LOOKS: Duration = Duration::from_secs(4);
@@ -70,13 +72,15 @@ fn a_changed_rule_file_is_taken_over_and_the_alerts_of_what_is_gone_resolve_with
 
 #[test]
 fn what_is_unchanged_keeps_its_held_connection_its_timers_and_its_pages() {
+    let witness = Witness::start();
     let redis = Redis::start();
     let service = HttpService::start(Answer::Status(503));
     let receiver = Receiver::start();
     let api = service.url("/");
     let targets = |more: &str| {
         format!(
-            "targets: {{cache: {{redis: {{url: \"{}\", reconnect: 1h}}}}, api: {{http: {{url: \"{api}\"}}}}{more}}}",
+            "targets: {{cache: {{redis: {{url: \"{}\", reconnect: 1h}}, interval: 2s, timeout: 2s}}, \
+             api: {{http: {{url: \"{api}\"}}}}{more}}}",
             redis.url()
         )
     };
@@ -97,8 +101,13 @@ fn what_is_unchanged_keeps_its_held_connection_its_timers_and_its_pages() {
     wait_for_reloads(&agent, "applied", 1);
     agent.signal("HUP");
     wait_for_reloads(&agent, "applied", 2);
-    assert_eq!(redis.connections_received(), connections + 1, "the asking itself, and nothing else");
-    assert_eq!(alert(&agent, "Later").map(|alert| alert["activeAt"].clone()), Some(pending["activeAt"].clone()));
+    let made = redis.connections_received() - connections;
+    let active_at = alert(&agent, "Later").map(|alert| alert["activeAt"].clone());
+    // A machine that stood still breaks connections, and makes unknown what was pending.
+    if witness.stood_still() == Duration::ZERO {
+        assert_eq!(made, 1, "the asking itself, and nothing else");
+        assert_eq!(active_at, Some(pending["activeAt"].clone()));
+    }
     assert_eq!(receiver.attempts().len(), 1, "{}", receiver.dump());
     let lines = agent.log();
     let told = |target: &str| {
@@ -312,4 +321,33 @@ fn an_agent_without_targets_takes_up_its_first_one() {
     let agent = Setup::new("").start();
     agent.setup.configure(&format!("targets: {{api: {{http: {{url: \"{}\"}}}}}}", service.url("/")));
     agent.wait_for_verdict("api", true);
+}
+
+#[test]
+fn an_agent_that_was_started_with_a_bad_file_takes_over_the_mended_one() {
+    let service = HttpService::start(Answer::Status(503));
+    let receiver = Receiver::start();
+    let targets = format!("targets: {{api: {{http: {{url: \"{}\"}}}}}}", service.url("/"));
+    let mut agent = paging(&receiver, &targets).start();
+    receiver.wait_for_page("TargetDown", SOON);
+    agent.kill9();
+    agent.setup.configure("targets: {api: {htp: {}}}\n");
+    agent.start_again();
+    let wait_for_good = |agent: &Agent, good: f64| {
+        until("the configuration to be judged", SOON, || {
+            agent.metric("watchkeeper_config_last_reload_successful") == Some(good)
+        });
+    };
+    wait_for_good(&agent, 0.0);
+    agent.wait_for_verdict("api", false);
+    let more = HttpService::start(Answer::Status(200));
+    agent.setup.configure(&paging_text(
+        &receiver,
+        &format!("{}, web: {{http: {{url: \"{}\"}}}}}}", &targets[..targets.len() - 1], more.url("/")),
+    ));
+    agent.wait_for_verdict("web", true);
+    wait_for_good(&agent, 1.0);
+    service.answer(Answer::Status(200));
+    receiver.wait_for_resolve("TargetDown", SOON);
+    assert_told(&receiver, &BTreeMap::from([(("TargetDown".to_owned(), "api".to_owned()), 1)]));
 }

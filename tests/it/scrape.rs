@@ -91,7 +91,7 @@ fn hostile_pages_cost_their_caps_and_delay_no_other_target() {
         ("html", Answer::with_header(200, "Content-Type", "text/html")),
     ];
     let services: Vec<_> = pages.map(|(name, answer)| (name, HttpService::start(answer))).into();
-    let mut text = "defaults: {interval: 1s, timeout: 900ms, confirm: 50ms}\ntargets:\n".to_owned();
+    let mut text = "defaults: {interval: 2s, timeout: 2s, confirm: 50ms}\ntargets:\n".to_owned();
     text += &format!("  good: {{scrape: {{url: \"{}\"}}, interval: 100ms, timeout: 90ms}}\n", good.url("/metrics"));
     for (name, service) in &services {
         // A million series are no more bytes than that: they meet their own cap.
@@ -112,7 +112,7 @@ fn hostile_pages_cost_their_caps_and_delay_no_other_target() {
     for (name, reason) in [("bomb", "body"), ("million", "body"), ("label", "body"), ("drip", "timeout")] {
         let of_target = format!("target=\"{name}\"");
         let parts = [of_target.as_str(), &format!("reason=\"{reason}\"")];
-        assert_eq!(agent.metrics("watchkeeper_target_failure", &parts), [1.0], "{name}");
+        until(name, SOON, || agent.metrics("watchkeeper_target_failure", &parts) == [1.0]);
     }
     let said = agent.get("/api/v1/targets").body;
     for cap in [

@@ -3,20 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::configuration::{RULES, paging, paging_everything, paging_text};
+use crate::configuration::{RULES, paging, paging_text};
 use crate::reload::post_reload;
 use crate::support::agent::{Agent, Setup, let_pass};
-use crate::support::alertmanager::Alertmanager;
-use crate::support::faketime::FakeTime;
 use crate::support::http::{Answer, HttpService};
 use crate::support::mount::Tmpfs;
-use crate::support::receiver::{Delivery, Receiver};
+use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
 use crate::support::wait::{SOON, until};
+use crate::told::{assert_told, firing};
 
 /// `WATCHKEEPER_STORM_SEEDS` names others, apart by commas.
 const SEEDS: &str = "20261120";
@@ -115,9 +112,9 @@ impl Storm {
         let (disk, receiver, cache) = (Tmpfs::mount(4096), Receiver::start(), Redis::start());
         let service = || HttpService::start(Answer::Status(200));
         let (api, web) = (service(), service());
-        let text = text(&receiver, &disk, &[&api, &web], &cache, "/page", "300ms");
+        let text = text(&receiver, &disk, &[&api, &web], &cache, "/page", "500ms");
         let agent = Setup::new(&text).with_file("rules.yml", RULES).with_file("secret", "secret").start();
-        let (rule, path, interval) = ("TargetDown", "/page", "300ms");
+        let (rule, path, interval) = ("TargetDown", "/page", "500ms");
         Storm { random, disk, receiver, api, web, cache, agent, rule, path, interval, incidents: BTreeMap::new() }
     }
 
@@ -216,7 +213,7 @@ impl Storm {
                 self.reload_by(Storm::configure);
             }
             Event::ChangeInterval => {
-                self.interval = if self.interval == "300ms" { "400ms" } else { "300ms" };
+                self.interval = if self.interval == "500ms" { "600ms" } else { "500ms" };
                 self.reload_by(Storm::configure);
             }
         }
@@ -353,174 +350,6 @@ fn answers(mood: Mood, random: fastrand::Rng) -> impl Fn() -> Answer + Send {
     }
 }
 
-fn alerts(agent: &Agent) -> Vec<Value> {
-    let json = agent.get("/api/v1/alerts").json();
-    let all = json["data"]["alerts"].as_array().cloned().unwrap_or_default();
-    all.into_iter().filter(|alert| alert["labels"]["test"] == "yes").collect()
-}
-
-fn firing(agent: &Agent) -> BTreeSet<(String, String)> {
-    let all = alerts(agent);
-    let firing = all.iter().filter(|alert| alert["state"] == "firing");
-    firing.map(|alert| (label(alert, "alertname"), label(alert, "target"))).collect()
-}
-
-fn label(alert: &Value, name: &str) -> String {
-    alert["labels"][name].as_str().unwrap_or_default().to_owned()
-}
-
-/// By deduplication key: page, resolve, page, resolve…, one after the other, as often as it was down. Attempts of one
-/// notification are alike, and the next one's come after one of them was taken.
-#[track_caller]
-fn assert_told(receiver: &Receiver, incidents: &BTreeMap<(String, String), usize>) {
-    let mut keys: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
-    for attempt in receiver.attempts() {
-        keys.entry(attempt.group_key().to_owned()).or_default().push(attempt);
-    }
-    let mut told = BTreeMap::new();
-    for (key, attempts) in &keys {
-        let notifications: Vec<&[Delivery]> = attempts.chunk_by(|one, next| one.id() == next.id()).collect();
-        let ids: BTreeSet<_> = notifications.iter().map(|same| same[0].id()).collect();
-        assert_eq!(ids.len(), notifications.len(), "{key}: one overtook another\n{}", receiver.dump());
-        for same in &notifications {
-            let alike = |one: &Delivery| one.request.body == same[0].request.body;
-            assert!(same.iter().all(alike), "{key}: attempts differ\n{}", receiver.dump());
-            assert!(same.iter().any(Delivery::accepted), "{key}: {} was not taken\n{}", same[0].id(), receiver.dump());
-        }
-        let pairs: Vec<_> =
-            notifications.chunks(2).map(|pair| (&pair[0][0], pair.get(1).map(|resolve| &resolve[0]))).collect();
-        for (page, resolve) in &pairs {
-            let resolve = resolve.unwrap_or_else(|| panic!("{key}: a page without its resolve\n{}", receiver.dump()));
-            assert_pair(page, resolve, receiver);
-        }
-        let starts: BTreeSet<_> = pairs.iter().map(|(page, _)| page.alerts()[0]["startsAt"].to_string()).collect();
-        assert_eq!(starts.len(), pairs.len(), "{key}: one incident twice\n{}", receiver.dump());
-        let alert = &attempts[0].alerts()[0];
-        told.insert((label(alert, "alertname"), label(alert, "target")), pairs.len());
-    }
-    assert_eq!(told, *incidents, "{}", receiver.dump());
-}
-
-#[track_caller]
-fn assert_pair(page: &Delivery, resolve: &Delivery, receiver: &Receiver) {
-    assert_eq!((page.status(), resolve.status()), ("firing", "resolved"), "{}", receiver.dump());
-    assert_eq!((page.alerts().len(), resolve.alerts().len()), (1, 1));
-    let (fired, resolved) = (&page.alerts()[0], &resolve.alerts()[0]);
-    for key in ["labels", "fingerprint", "startsAt"] {
-        assert_eq!(fired[key], resolved[key], "{key}");
-    }
-    let time = |key: &str| resolved[key].as_str().unwrap_or_default().parse::<jiff::Timestamp>().unwrap();
-    assert!(time("endsAt") >= time("startsAt"), "{resolved}");
-}
-
-const HOUR: i64 = 3_600;
-
-/// A rule with patience, and the shipped one about the clock with less of it.
-const CLOCK_RULES: &str = "
-  - {alert: Patient, expr: watchkeeper_target_up == 0, for: 6s}
-  - {alert: Stepped, expr: abs(watchkeeper_clock_stepped_seconds) > 1, for: 1s}
-";
-
-#[test]
-fn a_clock_that_is_set_forward_changes_no_timer_and_loses_no_page() {
-    step_in_an_outage(HOUR);
-}
-
-#[test]
-fn a_clock_that_is_set_back_changes_no_timer_and_loses_no_page() {
-    step_in_an_outage(-HOUR);
-}
-
-/// The clock is set while one alert fires and another waits; then the agent is started again by the clock as it is;
-/// then with the clock as it was.
-fn step_in_an_outage(by: i64) {
-    let time = FakeTime::new();
-    let (service, other) = (HttpService::start(Answer::Status(200)), HttpService::start(Answer::Status(200)));
-    let receiver = Receiver::start();
-    let targets = format!(
-        "targets: {{api: {{http: {{url: \"{}\"}}}}, web: {{http: {{url: \"{}\"}}}}}}",
-        service.url("/"),
-        other.url("/")
-    );
-    let setup = paging_everything(&receiver, &format!("{targets}\nshipped_rules: {{disable: [ServiceDown]}}\n"));
-    let mut agent = time.over(setup).with_file("rules.yml", &format!("{RULES}{CLOCK_RULES}")).start();
-    agent.wait_for_verdict("api", true);
-    agent.wait_for_verdict("web", true);
-
-    service.answer(Answer::Status(503));
-    let failed = Instant::now();
-    let page = receiver.wait_for_page("TargetDown", SOON);
-    assert_sent_at(&page, 0);
-    time.step_to(by);
-    until("the step to be seen", SOON, || {
-        agent.metric("watchkeeper_clock_stepped_seconds").is_some_and(|seen| (seen - by as f64).abs() < 5.0)
-    });
-    assert_eq!(firing(&agent).len(), 1, "nothing fires or resolves by it");
-    assert_sent_at(&receiver.wait_for_page("Stepped", SOON), by);
-    let patient = receiver.wait_for_page("Patient", SOON);
-    assert!(failed.elapsed() >= Duration::from_secs(6), "`for` was cut short to {:?}", failed.elapsed());
-    assert_sent_at(&patient, by);
-
-    // Its own time begins anew: nothing differs from it.
-    agent.kill9();
-    agent.start_again();
-    receiver.wait_for_resolve("Stepped", SOON);
-    agent.wait_for_verdict("api", false);
-    // And the other way round, while it does not run.
-    assert!(agent.terminate().success());
-    time.step_to(0);
-    agent.start_again();
-    agent.wait_for_verdict("api", false);
-    agent.wait_for_verdict("web", true);
-    service.answer(Answer::Status(200));
-    let incidents = ["TargetDown", "Patient", "Stepped"].map(|rule| {
-        let target = if rule == "Stepped" { "watchkeeper" } else { "api" };
-        ((rule.to_owned(), target.to_owned()), 1)
-    });
-    for rule in ["TargetDown", "Patient"] {
-        assert_sent_at(&receiver.wait_for_resolve(rule, SOON), 0);
-    }
-    assert_told(&receiver, &BTreeMap::from(incidents));
-}
-
-/// What the receiver of a signed page compares with its own clock.
-#[track_caller]
-fn assert_sent_at(delivery: &Delivery, offset: i64) {
-    let sent: i64 = delivery.request.header("webhook-timestamp").parse().expect("seconds");
-    let difference = sent - jiff::Timestamp::now().as_second();
-    assert!((difference - offset).abs() < 60, "sent {difference} s from now, the clock is {offset} s off");
-}
-
-#[test]
-fn an_alertmanager_takes_the_pages_of_an_agent_whose_clock_has_been_set_right() {
-    let time = FakeTime::new();
-    time.step_to(HOUR);
-    let service = HttpService::start(Answer::Status(503));
-    let alertmanager = Alertmanager::start();
-    let text = format!(
-        "
-defaults: {{interval: 300ms, timeout: 250ms, confirm: 50ms}}
-evaluation: {{interval: 300ms}}
-rule_files: [rules.yml]
-alerting:
-  route: {{receiver: nobody, routes: [{{receiver: am, matchers: ['test=\"yes\"'], group_by: [target]}}]}}
-  receivers: [{{name: nobody}}, {{name: am, alertmanager_configs: [{{urls: [\"{}\"]}}]}}]
-targets: {{api: {{http: {{url: \"{}\"}}}}}}
-",
-        alertmanager.url(),
-        service.url("/")
-    );
-    // Until it fires for the first time, nothing is told: the clock is set right before.
-    let agent =
-        time.over(Setup::new(&text)).with_file("rules.yml", &RULES.replace("== 0", "== 0\n    for: 3s")).start();
-    agent.wait_for_verdict("api", false);
-    time.step_to(0);
-    until("the alert at Alertmanager", SOON, || alertmanager.alerts().len() == 1);
-    service.answer(Answer::Status(200));
-    until("no alert at Alertmanager", SOON, || alertmanager.alerts().is_empty());
-    assert_eq!(agent.metrics("watchkeeper_deliveries_given_up_total", &[]).iter().sum::<f64>(), 0.0);
-}
-
 #[test]
 fn a_receiver_that_hangs_holds_up_no_other() {
     let service = HttpService::start(Answer::Status(200));
@@ -567,34 +396,5 @@ fn a_target_that_hangs_holds_up_no_other() {
     receiver.wait_for_resolve("TargetDown", SOON);
     assert_eq!((hanging.requests(), hanging.open()), (1, 1), "it hangs as before");
     assert!(agent.metrics("watchkeeper_target_up", &["target=\"slow\""]).is_empty(), "nothing is known of it");
-    assert_told(&receiver, &BTreeMap::from([(("TargetDown".to_owned(), "api".to_owned()), 1)]));
-}
-
-#[test]
-fn an_agent_that_was_started_with_a_bad_file_takes_over_the_mended_one() {
-    let service = HttpService::start(Answer::Status(503));
-    let receiver = Receiver::start();
-    let targets = format!("targets: {{api: {{http: {{url: \"{}\"}}}}}}", service.url("/"));
-    let mut agent = paging(&receiver, &targets).start();
-    receiver.wait_for_page("TargetDown", SOON);
-    agent.kill9();
-    agent.setup.configure("targets: {api: {htp: {}}}\n");
-    agent.start_again();
-    let wait_for_good = |agent: &Agent, good: f64| {
-        until("the configuration to be judged", SOON, || {
-            agent.metric("watchkeeper_config_last_reload_successful") == Some(good)
-        });
-    };
-    wait_for_good(&agent, 0.0);
-    agent.wait_for_verdict("api", false);
-    let more = HttpService::start(Answer::Status(200));
-    agent.setup.configure(&paging_text(
-        &receiver,
-        &format!("{}, web: {{http: {{url: \"{}\"}}}}}}", &targets[..targets.len() - 1], more.url("/")),
-    ));
-    agent.wait_for_verdict("web", true);
-    wait_for_good(&agent, 1.0);
-    service.answer(Answer::Status(200));
-    receiver.wait_for_resolve("TargetDown", SOON);
     assert_told(&receiver, &BTreeMap::from([(("TargetDown".to_owned(), "api".to_owned()), 1)]));
 }

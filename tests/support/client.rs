@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+
+use super::wait::SOON;
 
 /// An answer, as it was read. Header names are in lower case.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub fn get(address: &str, path: &str) -> std::io::Result<Response> {
 /// Sends bytes as they are and reads whatever comes back until the end.
 pub fn send(address: &str, request: &[u8]) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(SOON))?;
     // A server may answer and close before it has read a request that is too large.
     drop(stream.write_all(request));
     let mut bytes = Vec::new();

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -137,7 +136,7 @@ impl Postgres {
     /// Opens a session and leaves it idle until it is dropped. The error is the server's own text.
     pub fn connect(&self, user: &str, database: &str) -> Result<TcpStream, String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(SOON)).map_err(|error| error.to_string())?;
         start_session(&mut stream, user, database).map_err(|error| error.to_string())??;
         Ok(stream)
     }

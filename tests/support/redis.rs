@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -100,7 +99,7 @@ impl Redis {
     /// Opens a connection and leaves it idle until it is dropped.
     pub fn connect(&self) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(SOON))?;
         Ok(stream)
     }
 

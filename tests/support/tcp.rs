@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::place::free_port;
+use super::wait::{SOON, eventually};
 
 /// What is done with one accepted connection, on a thread of its own. The connection is closed when it returns.
 pub type Serve = dyn Fn(&mut TcpStream) + Send + Sync;
@@ -97,7 +98,8 @@ impl TcpService {
     /// Listens again on the same port.
     pub fn start_again(&mut self) {
         assert!(self.listening.is_none(), "the service listens already");
-        let listener = TcpListener::bind((self.ip, self.port)).expect("the port that was free");
+        // A process that another test starts has a copy of the socket that was closed, for as long as it is not itself.
+        let listener = eventually("the port that was free", SOON, || TcpListener::bind((self.ip, self.port)));
         let stopping = Arc::new(AtomicBool::new(false));
         let connections = Arc::new(Mutex::new(HashMap::new()));
         let acceptor = std::thread::spawn({

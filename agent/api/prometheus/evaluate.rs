@@ -9,13 +9,14 @@ use crate::store;
 
 /// How many samples a query may copy, and hold at once.
 const SAMPLES: usize = 500_000;
-/// How many series a selector may find, and an answer have: what one step looks at is what makes all else wait longest.
-const SERIES: usize = 50_000;
+/// How many series a selector may find, an operation make, and an answer have: a step is divided into its operations, and
+/// one over so many series is what makes all else wait longest.
+const SERIES: usize = 20_000;
 /// How many samples a query may look at over all its steps: about two seconds of the thread that watches.
 const WORK: usize = 20_000_000;
 /// How many points an answer may have.
 const ANSWER_POINTS: usize = 500_000;
-/// How many samples are looked at between two looks at the clock: about a tenth of a millisecond, or one step.
+/// How many samples are looked at between two looks at the clock: about a tenth of a millisecond, or one operation.
 const PIECE: usize = 1_000;
 
 pub fn settings(lookback: i64) -> Settings {

@@ -1,9 +1,12 @@
 //! How many queries work at once, how long each may take, and when it makes way for everything else that the agent's one
 //! thread does.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::{self, Id};
 use tokio::time::Instant;
 
 use super::{Metrics, Refusal};
@@ -23,6 +26,8 @@ pub struct Gate {
     slots: Semaphore,
     /// One slice at a time: between any two of them, whoever's, the thread does what else there is.
     slices: Semaphore,
+    /// The tasks whose queries run or wait.
+    askers: Mutex<HashSet<Id>>,
     metrics: Metrics,
 }
 
@@ -36,12 +41,31 @@ pub struct Turn<'a> {
     pub waited: Duration,
     slices: &'a Semaphore,
     working: Option<SemaphorePermit<'a>>,
+    _asker: Asker<'a>,
     _slot: SemaphorePermit<'a>,
 }
 
 impl Gate {
     pub fn new(metrics: Metrics) -> Self {
-        Gate { slots: Semaphore::new(RUNNING), slices: Semaphore::new(1), metrics }
+        Gate { slots: Semaphore::new(RUNNING), slices: Semaphore::new(1), askers: Mutex::default(), metrics }
+    }
+
+    /// Whether a query of this task runs or waits.
+    pub fn is_asked_by(&self, task: Id) -> bool {
+        self.askers().contains(&task)
+    }
+
+    fn askers(&self) -> MutexGuard<'_, HashSet<Id>> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does as one slice what cannot be divided, and waits for nobody.
+    pub async fn alone<T>(&self, work: impl Future<Output = T>) -> T {
+        let _slice = self.slices.acquire().await;
+        let done = work.await;
+        // Whoever comes next waits for what else is ready, too.
+        task::yield_now().await;
+        done
     }
 
     /// Waits for a turn that ends `within` from now.
@@ -53,6 +77,7 @@ impl Gate {
                 "{all} queries run or wait already: ask again later, or ask for less at once"
             )));
         }
+        let asker = Asker::new(self);
         let asked = Instant::now();
         let deadline = asked + within.min(LONGEST);
         let waits = Waits::new(&self.metrics);
@@ -65,7 +90,7 @@ impl Gate {
         self.metrics.running.inc();
         let began = Instant::now();
         let (metrics, slices, waited) = (&self.metrics, &self.slices, began - asked);
-        Ok(Turn { metrics, deadline, slice: began, began, waited, slices, working: None, _slot: slot })
+        Ok(Turn { metrics, deadline, slice: began, began, waited, slices, working: None, _asker: asker, _slot: slot })
     }
 
     /// Counts a query that asks for more than one may have.
@@ -85,7 +110,7 @@ impl Turn<'_> {
         }
         if self.working.is_none() || now - self.slice >= SLICE {
             // Whoever comes next waits for what else is ready, too.
-            tokio::task::yield_now().await;
+            task::yield_now().await;
             self.next_slice().await;
         }
         Ok(())
@@ -118,6 +143,25 @@ impl Drop for Turn<'_> {
         self.metrics.running.dec();
         self.metrics.answered.inc();
         self.metrics.seconds.inc_by(self.worked().as_secs_f64());
+    }
+}
+
+/// Names a task that asks, also where its client goes meanwhile.
+struct Asker<'a>(&'a Gate, Option<Id>);
+
+impl<'a> Asker<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        let task = task::try_id();
+        gate.askers().extend(task);
+        Asker(gate, task)
+    }
+}
+
+impl Drop for Asker<'_> {
+    fn drop(&mut self) {
+        if let Some(task) = self.1 {
+            self.0.askers().remove(&task);
+        }
     }
 }
 
@@ -160,6 +204,22 @@ mod tests {
         assert!(waiting.remove(0).await.is_ok());
         drop(waiting);
         assert_eq!((gate.metrics.running.get(), gate.metrics.waiting.get()), (0, 0), "who has gone waits no more");
+    }
+
+    #[tokio::test]
+    async fn a_task_is_known_while_its_query_runs_or_waits() {
+        let gate = std::sync::Arc::new(Gate::new(Metrics::default()));
+        let (shared, (done, end)) = (gate.clone(), tokio::sync::oneshot::channel::<()>());
+        let asking = tokio::spawn(async move {
+            let _turn = shared.enter(LONGEST).await.unwrap();
+            end.await.unwrap();
+        });
+        tokio::task::yield_now().await;
+        let id = asking.id();
+        assert!(gate.is_asked_by(id));
+        done.send(()).unwrap();
+        asking.await.unwrap();
+        assert!(!gate.is_asked_by(id) && gate.askers().is_empty());
     }
 
     #[tokio::test]

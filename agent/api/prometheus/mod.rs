@@ -15,18 +15,23 @@ mod targets;
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Context;
+#[cfg(test)]
+pub use form::placed;
 pub use gate::Gate;
 pub use metrics::Metrics;
+#[cfg(test)]
+pub use notes::Notes;
 
-/// Everything below `/api/v1`.
-pub fn routes() -> Router<Arc<Context>> {
+/// What is answered in slices.
+pub fn divided() -> Router<Arc<Context>> {
     Router::new()
         .route("/api/v1/query", get(query::instant).post(query::instant))
         .route("/api/v1/query_range", get(query::range).post(query::range))
@@ -35,6 +40,11 @@ pub fn routes() -> Router<Arc<Context>> {
         .route("/api/v1/series", get(series::series).post(series::series))
         .route("/api/v1/labels", get(series::labels).post(series::labels))
         .route("/api/v1/label/{name}/values", get(series::values))
+}
+
+/// What is answered at once. It waits for nothing that a client sends.
+pub fn undivided() -> Router<Arc<Context>> {
+    Router::new()
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
         .route("/api/v1/targets", get(targets::targets))
@@ -47,6 +57,8 @@ pub fn routes() -> Router<Arc<Context>> {
 pub enum Refusal {
     #[error("{0}")]
     BadData(String),
+    #[error("{0}")]
+    TooLarge(String),
     #[error("{0}")]
     Execution(String),
     #[error("{0}")]
@@ -66,11 +78,16 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, kind) = match self {
             Refusal::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data"),
+            Refusal::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
             Refusal::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             Refusal::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             Refusal::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
-        error(status, kind, &self.to_string()).into_response()
+        let mut response = error(status, kind, &self.to_string()).into_response();
+        if matches!(self, Refusal::TooLarge(_) | Refusal::Unavailable(_)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// What the evaluation of a text said. What it said at several places stands at the last one only, as in
-    /// Prometheus.
+    /// What the evaluation of a text said. What it said of several places stands at the one of which it was said
+    /// last, as in Prometheus.
     pub fn of(text: &str, annotations: &[Annotation]) -> Self {
         Notes { warnings: worded(text, annotations, true), infos: worded(text, annotations, false) }
     }
@@ -26,6 +26,14 @@ impl Notes {
     pub fn truncated(mut self, truncated: bool) -> Self {
         self.warnings.extend(truncated.then(|| TRUNCATED.to_owned()));
         self
+    }
+
+    /// All of them, warnings first, each kind in order of the text.
+    #[cfg(test)]
+    pub fn lines(mut self) -> Vec<String> {
+        self.warnings.sort();
+        self.infos.sort();
+        self.warnings.into_iter().chain(self.infos).collect()
     }
 
     /// The members of an answer, after those that it has.
@@ -40,16 +48,13 @@ impl Notes {
 
 fn worded(text: &str, annotations: &[Annotation], is_warning: bool) -> Vec<String> {
     let kind = if is_warning { "warning" } else { "info" };
-    let mut of_kind: Vec<&Annotation> = annotations.iter().filter(|note| note.is_warning == is_warning).collect();
-    of_kind.sort_by_key(|note| std::cmp::Reverse(note.span.start));
-    let mut seen: Vec<&str> = Vec::new();
-    of_kind.retain(|note| {
-        !seen.contains(&note.message.as_str()) && {
-            seen.push(&note.message);
-            true
+    let mut of_kind: Vec<&Annotation> = Vec::new();
+    for note in annotations.iter().rev().filter(|note| note.is_warning == is_warning) {
+        if of_kind.iter().all(|later| later.message != note.message) {
+            of_kind.push(note);
         }
-    });
-    of_kind.reverse();
+    }
+    of_kind.sort_by_key(|note| note.span.start);
     let shown = of_kind.iter().take(MOST);
     let mut lines: Vec<String> =
         shown.map(|note| format!("PromQL {kind}: {} ({})", note.message, place(text, note.span.start))).collect();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::float;
 use crate::sample::Timestamp;
 
 /// The value of a sample of a vector or matrix: very small and very large ones have an exponent. It stands in quotes:
@@ -16,18 +17,18 @@ pub fn write_sample(out: &mut String, value: f64) {
 
 /// A scalar: Go's `strconv.FormatFloat(value, 'f', -1, 64)`.
 pub fn write_value(out: &mut String, value: f64) {
-    // Writing to a string does not fail. Rust's shortest form without an exponent is Go's.
-    let _ = match value {
-        value if value.is_nan() => out.write_str("NaN"),
-        f64::INFINITY => out.write_str("+Inf"),
-        f64::NEG_INFINITY => out.write_str("-Inf"),
-        value => write!(out, "{value}"),
-    };
+    match value {
+        value if value.is_nan() => out.push_str("NaN"),
+        f64::INFINITY => out.push_str("+Inf"),
+        f64::NEG_INFINITY => out.push_str("-Inf"),
+        value => out.push_str(&float::plain(value)),
+    }
 }
 
 /// A time in seconds: `1700000000`, or with three digits `1700000000.500`.
 pub fn write_time(out: &mut String, at: Timestamp) {
     let (sign, at) = (if at < 0 { "-" } else { "" }, at.unsigned_abs());
+    // Writing to a string does not fail.
     let _ = match at % 1_000 {
         0 => write!(out, "{sign}{}", at / 1_000),
         millis => write!(out, "{sign}{}.{millis:03}", at / 1_000),
@@ -41,7 +42,7 @@ pub fn exponent(value: f64) -> String {
         write_value(&mut text, value);
         return text;
     }
-    let written = format!("{value:e}");
+    let written = float::scientific(value);
     let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
     let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
     let _ = write!(text, "{mantissa}e{sign}{digits:0>2}");
@@ -64,6 +65,7 @@ mod tests {
             (1.0, "1"),
             (-0.0, "-0"),
             (0.1, "0.1"),
+            (97_292_184_331_072.0 + 0.125, "97292184331072.12"),
             (1e6, "1000000"),
             (1e21, "1000000000000000000000"),
             (123_456_789_012_345_678_901_234.0, "123456789012345690000000"),

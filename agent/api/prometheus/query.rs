@@ -31,7 +31,7 @@ pub async fn instant(State(context): State<Arc<Context>>, request: Request<Body>
     let at = form.time_or("time", context.clock.now())?;
     let within = timeout(&form)?;
     let settings = evaluate::settings(lookback(&form)?);
-    let expr = form.expression("query")?;
+    let expr = context.queries.alone(async { form.expression("query") }).await?;
     let mut turn = context.queries.enter(within).await?;
     turn.pause().await?;
     let mut found = evaluate::instant(&context, &expr, at, settings, &mut turn).await?;
@@ -46,7 +46,7 @@ pub async fn range(State(context): State<Arc<Context>>, request: Request<Body>) 
     let steps = steps(&form)?;
     let within = timeout(&form)?;
     let settings = evaluate::settings(lookback(&form)?);
-    let expr = form.expression("query")?;
+    let expr = context.queries.alone(async { form.expression("query") }).await?;
     has_steps(&expr)?;
     let mut turn = context.queries.enter(within).await?;
     turn.pause().await?;
@@ -56,15 +56,16 @@ pub async fn range(State(context): State<Arc<Context>>, request: Request<Body>) 
 }
 
 /// An expression as it is written back: on one line, however long it is.
-pub async fn format(request: Request<Body>) -> Result<Json<Json_>, Refusal> {
+pub async fn format(State(context): State<Arc<Context>>, request: Request<Body>) -> Result<Json<Json_>, Refusal> {
     let form = Form::read(request).await?;
-    Ok(success(form.expression("query")?.to_string().into()))
+    let written = async { form.expression("query").map(|expr| expr.to_string()) };
+    Ok(success(context.queries.alone(written).await?.into()))
 }
 
 /// No exemplars are kept: none, where Grafana asks for them.
-pub async fn exemplars(request: Request<Body>) -> Result<Json<Json_>, Refusal> {
+pub async fn exemplars(State(context): State<Arc<Context>>, request: Request<Body>) -> Result<Json<Json_>, Refusal> {
     let form = Form::read(request).await?;
-    form.expression("query")?;
+    context.queries.alone(async { form.expression("query") }).await?;
     Ok(success(json!([])))
 }
 

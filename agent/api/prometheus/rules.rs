@@ -180,7 +180,11 @@ fn of_group(group: &GroupStatus, rules: Vec<Value>) -> Value {
 fn of_rule(group: &GroupStatus, rule: &RuleStatus, alerts: &[Alert], filter: &Filter) -> Value {
     let labels: Map<String, Value> =
         rule.labels.iter().map(|(name, text)| (name.clone(), text.clone().into())).collect();
-    let mut value = json!({"name": rule.name, "query": rule.query, "labels": labels});
+    let mut value = json!({"name": rule.name, "query": rule.query});
+    // As in Prometheus, a recording rule without labels does not say so.
+    if rule.alerting.is_some() || !labels.is_empty() {
+        value["labels"] = Value::Object(labels);
+    }
     if let Some(alerting) = &rule.alerting {
         let id =
             |alert: &&Alert| (&alert.id.file, &alert.id.group, &alert.id.rule) == (&group.file, &group.name, &rule.id);

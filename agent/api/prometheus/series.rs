@@ -27,7 +27,8 @@ pub async fn series(State(context): State<Arc<Context>>, request: Request<Body>)
         return Err(Refusal::BadData("no match[] parameter provided".to_owned()));
     }
     let (limit, times) = (form.limit()?, times(&form)?);
-    let selectors = form.selectors().map_err(|why| Refusal::parameter("match[]", why))?;
+    let selectors = context.queries.alone(async { form.selectors() }).await;
+    let selectors = selectors.map_err(|why| Refusal::parameter("match[]", why))?;
     let mut turn = context.queries.enter(LONGEST).await?;
     let mut found: BTreeSet<Labels> = BTreeSet::new();
     let mut add = |labels: &Labels| {
@@ -59,7 +60,7 @@ async fn strings(
 ) -> Result<Response, Refusal> {
     let form = Form::read(request).await?;
     let (limit, times) = (form.limit()?, times(&form)?);
-    let mut selectors = form.selectors().map_err(Refusal::BadData)?;
+    let mut selectors = context.queries.alone(async { form.selectors() }).await.map_err(Refusal::BadData)?;
     if selectors.is_empty() {
         selectors.push(Vec::new());
     }

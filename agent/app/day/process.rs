@@ -16,8 +16,8 @@ use super::truth::Truth;
 use super::watching::Watching;
 use crate::alert::Alert;
 use crate::app::metrics::Metrics;
-use crate::app::rules::plan;
-use crate::app::running::{own_labels, receivers, selections, setup, store_for};
+use crate::app::rules::{self, plan};
+use crate::app::running::{own_labels, receivers, resume, selections, setup, store_for};
 use crate::app::{Origin, grace};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -89,11 +89,12 @@ impl Machine {
         let origin = self.origin();
         let present = origin.load();
         let plan = plan(present, &kept.rows, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
-        let (config, groups_of_rules) = (plan.loaded.config, Plan::watched(plan.groups));
-        let store = Arc::new(Mutex::new(store_for(&groups_of_rules, 10_000)));
+        let rules::Plan { loaded, groups, rejected } = plan;
+        let (config, groups) = (&loaded.config, Plan::watched(groups));
+        let store = Arc::new(Mutex::new(store_for(&groups, 10_000)));
         let (metrics, engine_metrics) = (Metrics::default(), engine::metrics::Metrics::default());
         let (notify_metrics, store_metrics) = (notify::metrics::Metrics::default(), store::Metrics::default());
-        metrics.runs(&config, plan.rejected.is_empty());
+        metrics.runs(config, rejected.is_empty());
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         engine_metrics.register(&mut registry);
@@ -103,7 +104,7 @@ impl Machine {
         let own =
             OwnMetrics::new(registry, own_labels("127.0.0.1:0", "node"), Arc::default(), &mut store::lock(&store));
         let outbox_parts = outbox::Parts {
-            receivers: receivers(&config),
+            receivers: receivers(config),
             external_url: "http://127.0.0.1:7799".to_owned(),
             limits: Limits::default(),
             send: self.receivers.send(),
@@ -111,16 +112,9 @@ impl Machine {
             clock,
             metrics: notify_metrics,
         };
-        let Rows { deliveries, refused, graces, meta, alerts, groups, config: files } = kept.rows;
-        let (outbox, mut ops) = Outbox::start(outbox_parts, deliveries, refused);
-        outbox.recall(&meta);
-        if plan.rejected.is_empty() && plan.loaded.source.to_files() != files {
-            ops.push(Op::PutConfig(plan.loaded.source.to_files()));
-        }
-        let targets = graces.iter().map(|grace| grace.target.clone()).collect();
-        let graces = grace::graces(&config, graces, clock.now());
-        ops.extend(graces.ops);
-        state.commit(ops).await.unwrap();
+        let mut rows = kept.rows;
+        let targets = rows.graces.iter().map(|grace| grace.target.clone()).collect();
+        let (outbox, graces) = resume(outbox_parts, &loaded, &rejected, &mut rows).await.unwrap();
         let shared = Arc::new(Shared {
             clock,
             store: store.clone(),
@@ -130,7 +124,7 @@ impl Machine {
             state: state.clone(),
             slots: Semaphore::new(1),
             metrics: task::Metrics::default(),
-            memories: Memories::new(&meta),
+            memories: Memories::new(&rows.meta),
             node: "node".to_owned(),
         });
         let mut watching = Watching::new(shared.clone());
@@ -150,17 +144,14 @@ impl Machine {
             rules: Arc::default(),
             external_url: "http://127.0.0.1:7799".to_owned(),
         };
-        let engine = Engine::new(
-            parts,
-            setup(&config, groups_of_rules.clone(), BTreeSet::new()),
-            Kept { targets, alerts, groups },
-        );
+        let kept = Kept { targets, alerts: rows.alerts, groups: rows.groups };
+        let engine = Engine::new(parts, setup(config, groups.clone(), BTreeSet::new()), kept);
         let (apply, applied) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         Process {
             state,
-            config,
-            groups: groups_of_rules,
+            config: loaded.config,
+            groups,
             watching,
             shared,
             alerts: shown,

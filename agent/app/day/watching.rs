@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::truth::{POOL, Truth};
 use crate::clock::millis;
@@ -99,7 +98,7 @@ fn end_grace(grace: &mut Option<Grace>, shared: &Shared) {
 
 impl Watched {
     fn new(target: Arc<Target>, grace: Option<Grace>, shared: &Arc<Shared>, truth: &Truth, now: Timestamp) -> Self {
-        shared.board.put(&target.name, view(&target, shared, &target.instance, now));
+        shared.board.put(&target.name, View::first(&target, &shared.node, &target.instance, now));
         let mut watched = Watched { target, grace, whole: None, lookers: BTreeMap::new() };
         let until = watched.grace_until();
         if watched.target.name == POOL {
@@ -167,7 +166,7 @@ impl Watched {
     fn add(&mut self, instance: usize, grace_until: Option<Timestamp>, shared: &Arc<Shared>, now: Timestamp) {
         let label = format!("10.0.0.{instance}:1");
         let looker = Looker::new(&self.target, shared, label.clone(), grace_until, now);
-        let view = view(&self.target, shared, &label, now);
+        let view = View::first(&self.target, &shared.node, &label, now);
         shared.board.update(&self.target.name, None, |target| drop(target.instances.insert(label.clone(), view)));
         if let Some(whole) = &self.whole {
             whole.report(&label, looker.judge.standing(), now);
@@ -183,24 +182,6 @@ fn holds(target: &Target) -> bool {
 fn recorder(target: &Target, shared: &Shared, label: &str) -> Recorder {
     let labels = target.series_labels(&shared.node).with("instance", label);
     Recorder::new(shared.store.clone(), shared.clock, &format!("{} {label}", target.name), labels)
-}
-
-fn view(target: &Target, shared: &Shared, label: &str, now: Timestamp) -> View {
-    View {
-        labels: target.verdict_labels(&shared.node).with("instance", label),
-        interval: target.schedule.interval,
-        timeout: target.schedule.timeout,
-        verdict: Verdict::Unknown,
-        since: now,
-        looked: false,
-        seen: false,
-        blind: false,
-        last_look: now,
-        last_duration: Duration::ZERO,
-        last_failure: None,
-        failing: false,
-        instances: BTreeMap::new(),
-    }
 }
 
 impl Looker {
@@ -280,7 +261,7 @@ impl Looker {
             (view.looked, view.last_look) = (true, now);
             view.failing = self.failing.iter().any(Option::is_some);
             view.blind = self.failing.iter().flatten().any(blind);
-            view.seen = self.succeeded == [true; 2];
+            view.seen = (self.succeeded == [true; 2]).then(|| view.seen.unwrap_or(now));
             view.last_failure = self.failing.iter().flatten().next().cloned().or(view.last_failure.take());
             if verdict != before {
                 (view.verdict, view.since) = (verdict, now);

@@ -259,17 +259,6 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn other_labels_of_the_target_are_other_series_of_the_same_source() {
-    let mut scene = scene();
-    scene.scrape("a 1\n");
-    scene.ingest.reconfigure(base().with("service", "shop"), 10);
-    scene.scrape("a 2\n");
-    assert_eq!(scene.current(), ["a{service=\"shop\"} 2"]);
-    scene.ingest.reconfigure(base().with("service", "shop"), 10);
-    assert_eq!(scene.scrape("a 3\n").added, 0);
-}
-
-#[test]
 fn the_series_end_with_the_ingest() {
     let mut scene = scene();
     scene.at = scene.clock.now() - 5_000;

@@ -23,8 +23,12 @@ fn one(text: &str) -> Sample<'_> {
     found[0]
 }
 
-fn labels(sample: Sample<'_>) -> Vec<(&str, String)> {
-    sample.labels().map(|(name, value)| (name, value.into_owned())).collect()
+fn labels(sample: Sample<'_>) -> Vec<(String, String)> {
+    sample.labels().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+fn owned<const N: usize>(labels: [(&str, &str); N]) -> Vec<(String, String)> {
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
 fn error(text: &str) -> String {
@@ -49,7 +53,8 @@ fn a_text_with_help_type_comments_and_blank_lines() {
 fn blanks_may_stand_where_prometheus_takes_them() {
     let sample = one(" a:b \t{ x = \"1\" , y\t=\"2\", } \t 3e-2  -15 ");
     assert_eq!((sample.name, sample.value, sample.timestamp), ("a:b", 0.03, Some(-15)));
-    assert_eq!(labels(sample), [("x", "1".into()), ("y", "2".into())]);
+    assert_eq!(labels(sample), owned([("x", "1"), ("y", "2")]));
+    assert_eq!(labels(one("a{x=\"1\" y=\"2\"} 1")), owned([("x", "1"), ("y", "2")]), "commas may be left out");
     assert_eq!(labels(one("a{} 1")), []);
     assert_eq!(one("a{x=\"1\"}1").value, 1.0);
 }
@@ -59,7 +64,7 @@ fn label_values_are_unescaped_and_may_hold_anything() {
     let sample = one(r#"a{path="C:\\DIR\\n",says="\"hi\"\n",odd="\t\é",text="naïve 🌍 } , = #",empty=""} 1"#);
     let expected =
         [("path", "C:\\DIR\\n"), ("says", "\"hi\"\n"), ("odd", "\\t\\é"), ("text", "naïve 🌍 } , = #"), ("empty", "")];
-    assert_eq!(labels(sample), expected.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(labels(sample), owned(expected));
 }
 
 #[test]
@@ -93,7 +98,7 @@ fn what_is_wrong_is_said_with_its_line() {
     assert_eq!(error("a 1 1.5"), "line 1: expected a timestamp, found \"1.5\"");
     assert_eq!(error("a 1 2 3"), "line 1: expected the end of the line, found \"3\"");
     assert_eq!(error("a 1 # {x=\"y\"} 1"), "line 1: expected the end of the line, found \"{x=\\\"y\\\"} 1\"");
-    assert_eq!(error("a{x=\"1\" 1"), "line 1: expected , or } after the label x, found \"1\"");
+    assert_eq!(error("a{x=\"1\" 1"), "line 1: expected a label name, found \"1\"");
     assert_eq!(error("a{x=\"1\","), "line 1: the braces of the labels are not closed");
     assert_eq!(error("a{x=\"1"), "line 1: the value of the label x is not closed");
     assert_eq!(error("a{x=\"1\\\"} 1"), "line 1: the value of the label x is not closed");
@@ -106,6 +111,54 @@ fn what_is_wrong_is_said_with_its_line() {
     assert_eq!(error("# HELP 1 x"), "line 1: expected a metric name, found \"1\"");
     let long = format!("# TYPE a {}", "ü".repeat(50));
     assert_eq!(error(&long), format!("line 1: unknown type \"{}\"… of a", "ü".repeat(40)));
+}
+
+/// Prometheus 3 asks for them with `escaping=allow-utf-8`, and reads them in every format.
+#[test]
+fn names_that_are_no_words_stand_in_quotes() {
+    let text = "# HELP \"my.metric\" Help\n# TYPE \"my.metric\" gauge\n{\"my.metric\"} 1\n{\"my.metric\",\"a.b\"=\"c\"} 2\n{d=\"e\" ,\"f\\\"g\" ,} 3\nplain{\"é\"=\"x\"} 4\n";
+    let found = read(text).unwrap();
+    assert_eq!(found[0], Entry::Help { name: "my.metric", help: "Help".into() });
+    assert_eq!(found[1], Entry::Type { name: "my.metric", kind: FamilyKind::Gauge });
+    let sets: Vec<Vec<_>> = samples(found).iter().map(Sample::to_labels).collect();
+    let set =
+        |labels: &[(&str, &str)]| labels.iter().map(|(n, v)| Label { name: (*n).into(), value: (*v).into() }).collect();
+    let expected: [Vec<Label>; 4] = [
+        set(&[(METRIC_NAME, "my.metric")]),
+        set(&[(METRIC_NAME, "my.metric"), ("a.b", "c")]),
+        set(&[(METRIC_NAME, "f\"g"), ("d", "e")]),
+        set(&[(METRIC_NAME, "plain"), ("é", "x")]),
+    ];
+    assert_eq!(sets, expected);
+    assert_eq!(read_open("{\"a\",b=\"c\"} 1 # {\"x y\"=\"z\"} 1\n# EOF\n").unwrap().len(), 1);
+    for text in [
+        "{\"\"} 1",
+        "{a=\"b\"} 1",
+        "{\"a\",\"b\"} 1",
+        "a{\"b\"} 1",
+        "{\"a\" \"b\"=\"c\"} 1",
+        "\"a\" 1",
+        "a{\"\"=\"b\"} 1",
+    ] {
+        assert!(read(text).is_err(), "{text}");
+    }
+}
+
+/// By the type that was declared last, whatever the name, as Prometheus does it.
+#[test]
+fn bounds_of_histograms_and_summaries_are_floats() {
+    let text = "h{le=\"1\"} 0\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{quantile=\"1\"} 1\nother{le=\"2\"} 1\n# HELP s x\n# TYPE s summary\ns{quantile=\"0\"} 1\ns{le=\"1\"} 1\n# TYPE g gauge\ng{le=\"1\"} 1\n";
+    let found: Vec<_> = samples(read(text).unwrap()).into_iter().flat_map(labels).map(|(_, value)| value).collect();
+    assert_eq!(found, ["1", "1.0", "1", "2.0", "0.0", "1", "1"]);
+    let text = "# TYPE h histogram\nh_bucket{le=\"5e2\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"1\"} 1\n# EOF\n";
+    let found: Vec<_> =
+        samples(read_open(text).unwrap()).into_iter().flat_map(labels).map(|(_, value)| value).collect();
+    assert_eq!(found, ["500.0", "1"]);
+}
+
+#[test]
+fn what_looks_like_a_declaration_and_is_none_is_a_comment() {
+    assert_eq!(read("#TYPE a thing\n#HELP\n# TYPE\n# HELP \na 1\n").unwrap().len(), 1);
 }
 
 #[test]

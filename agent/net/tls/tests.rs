@@ -297,7 +297,7 @@ async fn a_handshake_that_hangs_ends_at_the_deadline() {
     let server = Server::start(|mut stream, _| async move { read_to_end(&mut stream).await }).await;
     let net = Net::new(NetSettings::default());
     let tls = Tls::new(TlsSettings::default(), None);
-    let dialled = within(Duration::from_millis(100), net.dial("localhost", server.address.port(), Some(&tls))).await;
+    let dialled = within(Duration::from_secs(2), net.dial("localhost", server.address.port(), Some(&tls))).await;
     let error = dialled.unwrap().err().unwrap();
     assert_eq!((error.failure.reason, error.failure.phase), (Reason::Timeout, "tls"));
     assert!(server.is_left_alone_after(1).await);

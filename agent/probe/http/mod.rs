@@ -20,7 +20,7 @@ use crate::net::Net;
 use crate::sample::Metric;
 
 pub const SCHEMES: &[&str] = &["http", "https"];
-pub const METRICS: &[&Metric] = &[
+pub const METRICS: &[&Metric] = network::with_connection![
     STATUS_CODE,
     DURATION,
     CONTENT_LENGTH,
@@ -29,12 +29,6 @@ pub const METRICS: &[&Metric] = &[
     SSL,
     VERSION,
     FAILED_REGEX,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];
 
 const STATUS_CODE: &Metric = &Metric::gauge("probe_http_status_code", "The answer's status; 0 without an answer.");

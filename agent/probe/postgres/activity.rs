@@ -3,7 +3,8 @@
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::metrics::*;
-use crate::probe::Report;
+use crate::probe::held::read_exhausted;
+use crate::probe::{Path, Report};
 
 /// All that a fresh look asks.
 pub const PING: &str = "SELECT 1";
@@ -72,18 +73,13 @@ fn read_facts(row: &SimpleQueryRow, report: &mut Report) -> Result<(), String> {
     }
     report.read(&CONNECTIONS_USED, used);
     report.read(&CONNECTIONS_USABLE, usable);
-    exhausted(report, "held", used >= usable);
+    read_exhausted(report, &POOL_EXHAUSTED, Path::Held, used >= usable);
     if number(row, "sees_all")? == 0.0 {
         report
             .warnings
             .push("the role cannot see the states of other roles' connections: GRANT pg_monitor to it".into());
     }
     Ok(())
-}
-
-/// Sets pool exhaustion as one of the two paths sees it.
-pub fn exhausted(report: &mut Report, path: &str, exhausted: bool) {
-    report.read_with(&POOL_EXHAUSTED, vec![("path", path.to_owned())], f64::from(exhausted));
 }
 
 fn text<'a>(row: &'a SimpleQueryRow, name: &str) -> Option<&'a str> {

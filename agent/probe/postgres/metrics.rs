@@ -42,7 +42,7 @@ pub static CONNECT_SECONDS: Metric = Metric::gauge(
 pub static QUERY_SECONDS: Metric =
     Metric::gauge("watchkeeper_postgres_query_seconds", "How long the last round trip over the held connection took.");
 
-pub const ALL: &[&Metric] = &[
+pub const ALL: &[&Metric] = network::with_connection![
     &UP,
     &STATIC,
     &POSTMASTER_START_TIME_SECONDS,
@@ -56,10 +56,4 @@ pub const ALL: &[&Metric] = &[
     &POOL_EXHAUSTED,
     &CONNECT_SECONDS,
     &QUERY_SECONDS,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];

@@ -16,7 +16,8 @@ use serde::Deserialize;
 
 use self::session::{Opening, Session};
 use self::url::{Server, SslMode};
-use super::wire::{TlsCache, addresses_of, has_moved, sum};
+use super::held::{self, addresses_of, check_reconnect, has_moved};
+use super::wire::{TlsCache, sum};
 use super::{Failure, Path, Reason, Report};
 use crate::net::Net;
 use crate::net::tls::TlsSettings;
@@ -36,17 +37,13 @@ pub struct Settings {
     /// A file that holds the URL; read again for each look.
     pub url_file: Option<PathBuf>,
     /// How often a fresh connection is made beside the held one.
-    #[serde(default = "default_reconnect", deserialize_with = "crate::duration::deserialize")]
+    #[serde(default = "held::default_reconnect", deserialize_with = "crate::duration::deserialize")]
     pub reconnect: Duration,
     /// Asks for TLS and verifies it, unless the URL's `sslmode` says less.
     pub tls: Option<TlsSettings>,
     /// The name under which the connections are seen in `pg_stat_activity`.
     #[serde(default = "default_application_name")]
     pub application_name: String,
-}
-
-fn default_reconnect() -> Duration {
-    Duration::from_secs(30)
 }
 
 fn default_application_name() -> String {
@@ -59,7 +56,7 @@ impl Settings {
         Ok(Settings {
             url: Some(Secret::new(url)),
             url_file: None,
-            reconnect: default_reconnect(),
+            reconnect: held::default_reconnect(),
             tls: None,
             application_name: default_application_name(),
         })
@@ -72,9 +69,7 @@ impl Settings {
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         wrong.extend(secret_url::check(self.url.as_ref(), self.url_file.as_deref(), Server::parse));
-        if self.reconnect < Duration::from_secs(1) {
-            wrong.push(("reconnect", "must be at least 1s: each one is a new connection to the server".to_owned()));
-        }
+        wrong.extend(check_reconnect(self.reconnect, "server").map(|error| ("reconnect", error)));
         if let Some(tls) = &self.tls {
             wrong.extend(tls.check().into_iter().map(|error| ("tls", error)));
             if self.server().is_ok_and(|server| server.sslmode == Some(SslMode::Disable)) {
@@ -141,14 +136,7 @@ impl Prober {
             Path::Fresh => self.look_fresh(&mut report).await,
             Path::Held => self.look_held(&mut report).await,
         };
-        let full = outcome.as_ref().is_err_and(|failure| failure.reason == Reason::Full);
-        if full || (outcome.is_ok() && path == Path::Fresh) {
-            activity::exhausted(&mut report, path.name(), full);
-        }
-        if path == Path::Held {
-            report.read(&metrics::UP, f64::from(outcome.is_ok()));
-        }
-        report.failure = outcome.err();
+        held::conclude(&mut report, path, outcome, &metrics::UP, &metrics::POOL_EXHAUSTED);
         report
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::Role;
 use super::metrics::*;
-use crate::probe::Report;
+use crate::probe::held::read_exhausted;
+use crate::probe::{Path, Report};
 use crate::sample::Metric;
 
 /// How many databases and how many replicas are reported.
@@ -67,7 +68,7 @@ pub fn read(text: &str, role: Option<Role>, report: &mut Report) -> Result<(), S
         }
     }
     if let (Some(used), Some(max)) = (info.number("connected_clients"), info.number("maxclients")) {
-        exhausted(report, "held", used >= max);
+        read_exhausted(report, &POOL_EXHAUSTED, Path::Held, used >= max);
     }
     read_snapshots(&info, report);
     read_replication(&info, report);
@@ -76,11 +77,6 @@ pub fn read(text: &str, role: Option<Role>, report: &mut Report) -> Result<(), S
         read_policy(role, policy, report);
     }
     Ok(())
-}
-
-/// Sets pool exhaustion as one of the two paths sees it.
-pub fn exhausted(report: &mut Report, path: &str, exhausted: bool) {
-    report.read_with(&POOL_EXHAUSTED, vec![("path", path.to_owned())], f64::from(exhausted));
 }
 
 /// A server that never saved says that it saved when it started.

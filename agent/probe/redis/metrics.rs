@@ -103,7 +103,7 @@ pub static QUERY_SECONDS: Metric = Metric::gauge(
     "How long the last PING and INFO over the held connection took together.",
 );
 
-pub const ALL: &[&Metric] = &[
+pub const ALL: &[&Metric] = network::with_connection![
     &UP,
     &INSTANCE_INFO,
     &UPTIME_IN_SECONDS,
@@ -144,10 +144,4 @@ pub const ALL: &[&Metric] = &[
     &POLICY_FITS_ROLE,
     &CONNECT_SECONDS,
     &QUERY_SECONDS,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];

@@ -17,7 +17,8 @@ use serde::Deserialize;
 
 use self::session::Session;
 use self::url::Server;
-use super::wire::{TlsCache, addresses_of, has_moved, sum};
+use super::held::{self, addresses_of, check_reconnect, has_moved};
+use super::wire::{TlsCache, sum};
 use super::{Failure, Path, Reason, Report};
 use crate::net::Net;
 use crate::net::tls::TlsSettings;
@@ -39,7 +40,7 @@ pub struct Settings {
     /// What the server is used for: decides which eviction policy is right.
     pub role: Option<Role>,
     /// How often a fresh connection is made beside the held one.
-    #[serde(default = "default_reconnect", deserialize_with = "crate::duration::deserialize")]
+    #[serde(default = "held::default_reconnect", deserialize_with = "crate::duration::deserialize")]
     pub reconnect: Duration,
     /// Speaks TLS, also where the URL says `redis://`.
     pub tls: Option<TlsSettings>,
@@ -64,15 +65,11 @@ impl Role {
     }
 }
 
-fn default_reconnect() -> Duration {
-    Duration::from_secs(30)
-}
-
 impl Settings {
     pub fn from_url(url: &str) -> Result<Self, String> {
         Server::parse(url)?;
         let url = Some(Secret::new(url));
-        Ok(Settings { url, url_file: None, role: None, reconnect: default_reconnect(), tls: None })
+        Ok(Settings { url, url_file: None, role: None, reconnect: held::default_reconnect(), tls: None })
     }
 
     pub fn instance(&self) -> Result<String, String> {
@@ -82,9 +79,7 @@ impl Settings {
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         wrong.extend(secret_url::check(self.url.as_ref(), self.url_file.as_deref(), Server::parse));
-        if self.reconnect < Duration::from_secs(1) {
-            wrong.push(("reconnect", "must be at least 1s: each one is a new connection to the server".to_owned()));
-        }
+        wrong.extend(check_reconnect(self.reconnect, "server").map(|error| ("reconnect", error)));
         if let Some(tls) = &self.tls {
             wrong.extend(tls.check().into_iter().map(|error| ("tls", error)));
         }
@@ -133,14 +128,7 @@ impl Prober {
             Path::Fresh => self.look_fresh(&mut report).await,
             Path::Held => self.look_held(&mut report).await,
         };
-        let full = outcome.as_ref().is_err_and(|failure| failure.reason == Reason::Full);
-        if full || (outcome.is_ok() && path == Path::Fresh) {
-            info::exhausted(&mut report, path.name(), full);
-        }
-        if path == Path::Held {
-            report.read(&metrics::UP, f64::from(outcome.is_ok()));
-        }
-        report.failure = outcome.err();
+        held::conclude(&mut report, path, outcome, &metrics::UP, &metrics::POOL_EXHAUSTED);
         report
     }
 

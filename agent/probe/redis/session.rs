@@ -7,7 +7,7 @@ use super::error;
 use super::url::Server;
 use crate::net::tls::Tls;
 use crate::net::{Net, bounded};
-use crate::probe::network::read_connection;
+use crate::probe::network::dial;
 use crate::probe::wire::{Driver, Meter, Metered, shown, timed};
 use crate::probe::{Failure, Path, Reason, Report};
 
@@ -31,15 +31,7 @@ impl Session {
         path: Path,
         report: &mut Report,
     ) -> Result<Self, Failure> {
-        let dialled = net.dial(&server.host, server.port, tls).await;
-        let (peer, phases, facts) = match &dialled {
-            Ok(connection) => (Some(connection.peer), &connection.phases, connection.tls.as_ref()),
-            Err(error) => (error.failure.address, &error.phases, error.tls.as_ref()),
-        };
-        report.phases.extend(phases);
-        if path == Path::Fresh {
-            read_connection(report, peer, facts);
-        }
+        let dialled = dial(net, (&server.host, server.port), tls, path, report).await;
         let connection = dialled.map_err(|error| error.failure)?;
         let peer = connection.peer;
         let meter = Meter::new(LIMIT, speaks_scalars);

@@ -27,7 +27,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout
 
 /// None: `http` and `https` belong to the kind `http`.
 pub const SCHEMES: &[&str] = &[];
-pub const METRICS: &[&Metric] = &[
+pub const METRICS: &[&Metric] = network::with_connection![
     UP,
     DURATION,
     SAMPLES,
@@ -35,12 +35,6 @@ pub const METRICS: &[&Metric] = &[
     ADDED,
     BYTES,
     INGEST,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];
 
 /// What Prometheus adds to every scrape, under its names.

@@ -71,21 +71,25 @@ pub struct Settings {
 pub enum Protocol {
     #[serde(rename = "OpenMetricsText1.0.0")]
     OpenMetrics,
+    #[serde(rename = "PrometheusText1.0.0")]
+    Prometheus1,
     #[serde(rename = "PrometheusText0.0.4")]
     Prometheus,
 }
 
 impl Protocol {
+    /// Where a format has names in quotes, they are asked for: else an exporter may escape `my.metric` to another name.
     fn media_type(self) -> &'static str {
         match self {
-            Protocol::OpenMetrics => "application/openmetrics-text;version=1.0.0",
+            Protocol::OpenMetrics => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
+            Protocol::Prometheus1 => "text/plain;version=1.0.0;escaping=allow-utf-8",
             Protocol::Prometheus => "text/plain;version=0.0.4",
         }
     }
 }
 
 fn protocols() -> Vec<Protocol> {
-    vec![Protocol::OpenMetrics, Protocol::Prometheus]
+    vec![Protocol::OpenMetrics, Protocol::Prometheus1, Protocol::Prometheus]
 }
 
 fn max_bytes() -> usize {
@@ -118,7 +122,7 @@ impl Settings {
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut wrong = self.http().check();
         if self.protocols.is_empty() {
-            let known = "OpenMetricsText1.0.0, PrometheusText0.0.4 or both";
+            let known = "OpenMetricsText1.0.0, PrometheusText1.0.0, PrometheusText0.0.4 or several";
             wrong.push(("protocols", format!("nothing would be asked for: list {known}")));
         }
         let bounds = [
@@ -193,7 +197,8 @@ mod tests {
         assert_eq!(settings.check(), []);
         assert_eq!(settings.instance().unwrap(), "http://app:8000/metrics");
         assert_eq!(settings.instances().as_deref(), Some("app"));
-        let expected = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.8,*/*;q=0.1";
+        let expected = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.9,\
+                        text/plain;version=1.0.0;escaping=allow-utf-8;q=0.8,text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
         assert_eq!(settings.accept(), expected);
     }
 

@@ -36,13 +36,14 @@ fn failure(report: &Report) -> (Reason, &str) {
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_in_both_formats_and_packed() {
+async fn a_page_is_asked_for_in_every_format_and_packed() {
     let server = Server::answering(answer("Content-Type: text/plain; version=0.0.4\r\n", b"a 1\n")).await;
     let report = look_at(&server, json!({"headers": {"X-Key": "k"}, "bearer_token": "t"})).await;
     let page = report.exposition.unwrap();
     assert_eq!((page.text.as_str(), page.dialect), ("a 1\n", Dialect::Prometheus));
     let request = server.requests().remove(0);
-    let accept = "accept: application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.8,*/*;q=0.1";
+    let accept = "accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.9,\
+                        text/plain;version=1.0.0;escaping=allow-utf-8;q=0.8,text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
     for line in [accept, "accept-encoding: gzip", "x-key: k", "authorization: Bearer t"] {
         assert!(request.contains(&format!("\r\n{line}\r\n")), "{line} in {request}");
     }

@@ -41,7 +41,7 @@ pub const SATURATION: &Metric = &Metric::gauge(
     "Connections that the gateway has now over its hard limit.",
 );
 
-pub const ALL: &[&Metric] = &[
+pub const ALL: &[&Metric] = network::with_connection![
     UPGRADED,
     STATUS_CODE,
     DURATION,
@@ -52,10 +52,4 @@ pub const ALL: &[&Metric] = &[
     SOFT_LIMIT,
     HARD_LIMIT,
     SATURATION,
-    network::DNS_LOOKUP,
-    network::IP_PROTOCOL,
-    network::EARLIEST_EXPIRY,
-    network::CHAIN_EXPIRY,
-    network::CHAIN_INFO,
-    network::TLS_VERSION,
 ];

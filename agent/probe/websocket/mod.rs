@@ -20,7 +20,7 @@ pub use settings::Settings;
 use self::load::Load;
 use self::session::{Seen, Session};
 use self::settings::Endpoint;
-use super::wire::{addresses_of, has_moved};
+use super::held::{addresses_of, has_moved};
 use super::{Failure, Path, Reason, Report};
 use crate::net::tls::Tls;
 use crate::net::{Net, http};

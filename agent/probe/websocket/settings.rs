@@ -16,11 +16,9 @@ use url::{Host, Position, Url};
 use super::load::LoadSettings;
 use crate::net::http;
 use crate::net::tls::TlsSettings;
-use crate::probe::{Failure, Reason, headers, secret_url};
+use crate::probe::{Failure, Reason, headers, held, secret_url};
 use crate::secret::{Secret, SecretSource};
 
-/// How often a fresh connection is made beside the held one, unless configured.
-const RECONNECT: Duration = Duration::from_secs(30);
 /// Headers that make the upgrade; subprotocols have a key of their own.
 const REFUSED: [&str; 5] = [
     "sec-websocket-key",
@@ -109,7 +107,7 @@ impl Settings {
 
     /// `None` without `hold`.
     pub fn reconnect(&self) -> Option<Duration> {
-        self.hold.then_some(self.reconnect.unwrap_or(RECONNECT))
+        self.hold.then(|| self.reconnect.unwrap_or_else(held::default_reconnect))
     }
 
     fn check_reconnect(&self) -> Option<String> {
@@ -117,8 +115,7 @@ impl Settings {
         if !self.hold {
             return Some("means nothing without `hold: true`: every look is a new connection already".to_owned());
         }
-        let least = Duration::from_secs(1);
-        (reconnect < least).then(|| "must be at least 1s: each one is a new connection to the gateway".to_owned())
+        held::check_reconnect(reconnect, "gateway")
     }
 
     fn check_credentials(&self) -> Option<(&'static str, String)> {

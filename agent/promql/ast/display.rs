@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{
     Aggregate, At, Binary, Expr, ExprKind, Selector, Side, Subquery, is_grouping_label, is_label_name, is_metric_name,
 };
+use crate::float;
 use crate::matcher::{MatchOp, Matcher, quote};
 use crate::sample::METRIC_NAME;
 
@@ -34,7 +35,7 @@ fn number(value: f64) -> String {
         value if value.is_nan() => "NaN".into(),
         // A sign before an operand of a power would be read as the sign of the power.
         value if value.is_infinite() => if value > 0.0 { "Inf" } else { "-Inf" }.into(),
-        value => value.to_string(),
+        value => float::plain(value),
     }
 }
 

@@ -4,18 +4,22 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::moment::{Moment, names_one_metric};
+use super::plan::place;
 use super::vector::{Vector, has_duplicates};
-use super::{Annotation, EvalError, Intermediate, Point, SAME_LABELS, error};
+use super::{Annotation, EvalError, Intermediate, Point, SAME_LABELS, error, no_quantile};
 use crate::matcher::{MatchOp, Matcher, quote};
-use crate::promql::aggregate::go_number;
 use crate::promql::ast::{Call, Expr, ExprKind, Selector, ValueType};
 use crate::promql::function::Function;
 use crate::promql::functions::histogram::Results;
+use crate::promql::functions::relabel::{self, Bounds, Piece};
 use crate::promql::functions::window::{OfWindow, Window, of_window};
-use crate::promql::functions::{OfValue, date, histogram, of_value, relabel};
+use crate::promql::functions::{OfValue, date, histogram, of_value};
 use crate::promql::key::Kept;
 use crate::promql::math::{nan_first, nan_last};
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
+
+/// How many samples are relabelled at once, where a step is divided: about a millisecond.
+const RELABELLED: usize = 1_000;
 
 impl Moment<'_> {
     pub fn call(&mut self, call: &Call, expr: &Expr) -> Result<Intermediate, EvalError> {
@@ -110,11 +114,9 @@ impl Moment<'_> {
         }
     }
 
-    /// What Prometheus says of a quantile that is none.
-    pub fn check_quantile(&mut self, q: f64, span: &Range<usize>) {
+    fn check_quantile(&mut self, q: f64, span: &Range<usize>) {
         if !(0.0..=1.0).contains(&q) {
-            let q = go_number(q);
-            self.annotate(true, format!("quantile value should be between 0 and 1, got {q}"), span);
+            self.ledger.annotate(no_quantile(q, span));
         }
     }
 
@@ -193,8 +195,8 @@ impl Moment<'_> {
     fn histogram(&mut self, limits: &[Expr], buckets: &Expr, expr: &Expr) -> Result<Vector, EvalError> {
         let numbers = limits.iter().map(|limit| self.scalar(limit)).collect::<Result<Vec<f64>, EvalError>>()?;
         let samples = self.vector(buckets)?.settled().samples;
-        if let ([q], [place]) = (numbers.as_slice(), limits) {
-            self.check_quantile(*q, &place.span);
+        if let ([q], [limit]) = (numbers.as_slice(), limits) {
+            self.check_quantile(*q, &limit.span);
         }
         let Results { samples, levelled, malformed } = match numbers.as_slice() {
             [q] => histogram::quantiles(*q, &samples),
@@ -207,16 +209,19 @@ impl Moment<'_> {
                 quote(&bound),
                 quote(&name)
             );
-            self.annotate(true, message, &buckets.span);
+            self.annotate(true, message, &buckets.unwrapped().span);
         }
+        // Prometheus knows the names at the first step with histograms only.
+        let is_first = samples.is_empty() || *self.ledger.named.entry(place(expr)).or_insert(self.at) == self.at;
         for name in levelled {
+            let name = if is_first { name } else { String::new() };
             let message = format!(
                 "input to histogram_quantile needed to be fixed for monotonicity (see \
                  https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric \
                  name {}",
                 quote(&name)
             );
-            self.annotate(false, message, &buckets.span);
+            self.annotate(false, message, &buckets.unwrapped().span);
         }
         if has_duplicates(&samples, Kept::All) {
             return Err(error(&expr.span, SAME_LABELS));
@@ -224,26 +229,51 @@ impl Moment<'_> {
         Ok(Vector::named(samples))
     }
 
-    fn relabelled(&mut self, call: &Call, expr: &Expr) -> Result<Vector, EvalError> {
-        let [vector, texts @ ..] = call.arguments.as_slice() else { return Ok(Vector::default()) };
-        let mut samples = self.vector(vector)?.shown();
-        let texts: Vec<&str> = texts.iter().map(text).collect();
-        let room = self.settings.work.saturating_sub(self.ledger.work);
-        let work = match (texts.as_slice(), &call.pattern) {
-            ([destination, replacement, source, _], Some(pattern)) if call.function == Function::LabelReplace => {
-                relabel::replace(&mut samples, destination, replacement, source, pattern, room)
-            }
-            ([destination, separator, sources @ ..], _) => {
-                relabel::join(&mut samples, destination, separator, sources, room)
-            }
-            _ => Ok(0),
+    /// Goes on a little with `label_replace` or `label_join`, where a step is divided and its vector is ready. Whether
+    /// there is more of it.
+    pub fn relabel_some(&mut self, expr: &Expr) -> Result<bool, EvalError> {
+        let ExprKind::Call(call @ Call { function: Function::LabelReplace | Function::LabelJoin, .. }) = &expr.kind
+        else {
+            return Ok(false);
         };
-        let work = work.map_err(|too_long| error(&expr.span, too_long.to_string()))?;
-        self.ledger.spend(work, self.settings, &expr.span)?;
+        let Some(vector) = call.arguments.first() else { return Ok(false) };
+        let Some(Intermediate::Vector(ready)) = self.ledger.ready.remove(&place(vector)) else { return Ok(false) };
+        let mut samples = ready.shown();
+        let done = self.ledger.relabelled;
+        let piece = self.relabel(call, expr, &mut samples[done..], RELABELLED)?;
+        self.ledger.spend(piece.effort, self.settings, &expr.span)?;
+        self.ledger.relabelled += piece.samples;
+        let more = self.ledger.relabelled < samples.len();
+        self.ledger.ready.insert(place(vector), Intermediate::Vector(Vector::named(samples)));
+        Ok(more)
+    }
+
+    fn relabelled(&mut self, call: &Call, expr: &Expr) -> Result<Vector, EvalError> {
+        let [vector, ..] = call.arguments.as_slice() else { return Ok(Vector::default()) };
+        let mut samples = self.vector(vector)?.shown();
+        let done = std::mem::take(&mut self.ledger.relabelled);
+        self.relabel(call, expr, &mut samples[done..], usize::MAX)?;
         if has_duplicates(&samples, Kept::All) {
             return Err(error(&expr.span, SAME_LABELS));
         }
         Ok(Vector::named(samples))
+    }
+
+    fn relabel(&mut self, call: &Call, expr: &Expr, samples: &mut [Sample], effort: usize) -> Result<Piece, EvalError> {
+        let texts: Vec<&str> = call.arguments.iter().skip(1).map(text).collect();
+        let bounds = Bounds { room: self.settings.work.saturating_sub(self.ledger.work), effort };
+        let piece = match (texts.as_slice(), &call.pattern) {
+            ([destination, replacement, source, _], Some(pattern)) if call.function == Function::LabelReplace => {
+                relabel::replace(samples, destination, replacement, source, pattern, bounds)
+            }
+            ([destination, separator, sources @ ..], _) => {
+                relabel::join(samples, destination, separator, sources, bounds)
+            }
+            _ => Ok(Piece { samples: samples.len(), work: 0, effort: 0 }),
+        };
+        let piece = piece.map_err(|too_long| error(&expr.span, too_long.to_string()))?;
+        self.ledger.spend(piece.work, self.settings, &expr.span)?;
+        Ok(piece)
     }
 
     fn now(&self) -> f64 {

@@ -8,7 +8,7 @@ use super::snapshot::between;
 use super::vector::{Vector, have_metadata, only_names_differ, without_name};
 use super::{EvalError, Intermediate, Ledger, Point, SAME_LABELS, Select, Series, Settings, Steps, error};
 use crate::matcher::MatchOp;
-use crate::promql::aggregate::{self, extremes};
+use crate::promql::aggregate::{self, extremes, go_general};
 use crate::promql::ast::{Aggregate, AggregateOp, At, Binary, Expr, ExprKind, Selector, Subquery};
 use crate::promql::binary;
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
@@ -23,15 +23,20 @@ pub(super) struct Moment<'a> {
     pub settings: &'a Settings,
     /// Whether there are other steps, whose series must not become the same as this one's.
     pub tells_origins: bool,
+    /// Whether this is within an aggregation's parameter: see [`fixed`].
+    pub in_parameter: bool,
     pub ledger: &'a mut Ledger,
 }
 
 impl Moment<'_> {
     pub fn value(&mut self, expr: &Expr) -> Result<Intermediate, EvalError> {
-        if self.ledger.constants.is_empty() {
+        if self.ledger.constants.is_empty() && self.ledger.ready.is_empty() {
             return self.computed_value(expr);
         }
         let place = place(expr);
+        if let Some(ready) = self.ledger.ready.remove(&place) {
+            return Ok(ready);
+        }
         if let Some(Some(known)) = self.ledger.constants.get(&place) {
             return Ok(known.clone());
         }
@@ -46,9 +51,7 @@ impl Moment<'_> {
         let value = match &expr.kind {
             ExprKind::Number(value) => Intermediate::Scalar(*value),
             ExprKind::String(text) => Intermediate::String(text.clone()),
-            ExprKind::Selector(selector) if selector.range.is_none() => {
-                Intermediate::Vector(self.select(selector, &expr.span)?)
-            }
+            ExprKind::Selector(selector) if selector.range.is_none() => Intermediate::Vector(self.select(selector)),
             ExprKind::Selector(_) | ExprKind::Subquery(_) => Intermediate::Matrix(self.matrix(expr)?),
             ExprKind::Paren(inner) => return self.value(inner),
             ExprKind::Unary { negative, operand } => self.signed(*negative, operand)?,
@@ -57,21 +60,20 @@ impl Moment<'_> {
             ExprKind::Call(call) => self.call(call, expr)?,
         };
         if let Intermediate::Vector(vector) = &value {
+            self.settings.check_series(vector.samples.len(), &expr.span)?;
             self.ledger.spend(vector.samples.len(), self.settings, &expr.span)?;
         }
         Ok(value)
     }
 
-    fn select(&self, selector: &Selector, span: &Range<usize>) -> Result<Vector, EvalError> {
+    fn select(&self, selector: &Selector) -> Vector {
         let at = self.time_of(selector.at, selector.offset);
-        let samples = self.data.instant(&selector.matchers, at, self.settings.lookback);
-        self.settings.check_series(samples.len(), span)?;
-        Ok(Vector::named(samples))
+        Vector::named(self.data.instant(&selector.matchers, at, self.settings.lookback))
     }
 
     /// Where a selector or subquery looks.
     pub fn time_of(&self, at: Option<At>, offset: i64) -> Timestamp {
-        fixed(at, &self.query).unwrap_or(self.at).saturating_sub(offset)
+        fixed(at, &self.query, self.in_parameter).unwrap_or(self.at).saturating_sub(offset)
     }
 
     fn matrix(&mut self, expr: &Expr) -> Result<Vec<Series>, EvalError> {
@@ -225,8 +227,16 @@ impl Moment<'_> {
         Ok(if drops { Vector::unnamed(vector.samples) } else { vector })
     }
 
+    /// The value of an aggregation's parameter.
+    fn parameter(&mut self, expr: &Expr) -> Result<Intermediate, EvalError> {
+        let around = std::mem::replace(&mut self.in_parameter, true);
+        let value = self.value(expr);
+        self.in_parameter = around;
+        value
+    }
+
     fn aggregate(&mut self, expr: &Aggregate) -> Result<Vector, EvalError> {
-        let parameter = expr.parameter.as_ref().map(|parameter| self.value(parameter)).transpose()?;
+        let parameter = expr.parameter.as_ref().map(|parameter| self.parameter(parameter)).transpose()?;
         let vector = self.vector(&expr.operand)?;
         let grouping = expr.grouping.as_ref();
         let by_name = |labels: &[String]| labels.iter().any(|name| name == METRIC_NAME);
@@ -244,11 +254,11 @@ impl Moment<'_> {
                 let samples = extremes(expr.op, how_many(count, &place.span)?, grouping, &samples);
                 return Ok(Vector { samples, nameless });
             }
-            _ if samples.is_empty() => samples,
-            (AggregateOp::Quantile, Some(place), Some(Intermediate::Scalar(q))) => {
-                self.check_quantile(q, &place.span);
+            (AggregateOp::Quantile, Some(parameter), Some(Intermediate::Scalar(q))) => {
+                self.ledger.ask_for_quantile(place(expr), q, &parameter.unwrapped().span);
                 aggregate::quantiles(q, grouping, &samples)
             }
+            _ if samples.is_empty() => samples,
             (op, ..) => aggregate::fold(op, grouping, &samples),
         };
         Ok(Vector::named(samples))
@@ -264,10 +274,7 @@ fn how_many(count: f64, span: &Range<usize>) -> Result<usize, EvalError> {
         return Err(error(span, "Parameter value is NaN"));
     }
     if count > LIMIT {
-        return Err(error(span, format!("Scalar value {count} overflows int64")));
-    }
-    if count < -LIMIT {
-        return Err(error(span, format!("Scalar value {count} underflows int64")));
+        return Err(error(span, format!("Scalar value {} overflows int64", go_general(count))));
     }
     Ok(count.max(0.0) as usize)
 }

@@ -41,15 +41,20 @@ pub struct Repetition<'a> {
     pub steps: Steps,
     /// The steps of what reads the subquery.
     pub read_at: Steps,
+    /// Whether it stands within an aggregation's parameter: see [`fixed`].
+    pub in_parameter: bool,
 }
 
 impl<'a> Plan<'a> {
     pub fn new(expr: &'a Expr, steps: &Steps, settings: &Settings) -> Self {
         let mut plan = Plan::default();
-        let walk = Walk { query: *steps, settings, repeated: false };
+        let walk = Walk { query: *steps, settings, repeated: false, in_parameter: false };
         walk.visit(expr, steps, &mut plan);
         if steps.from < steps.to {
             find_constants(expr, &mut plan.constants);
+        } else {
+            let operands = plan.subqueries.iter().map(|repetition| &repetition.subquery.operand);
+            operands.for_each(|operand| find_constants(operand, &mut plan.constants));
         }
         plan
     }
@@ -60,13 +65,14 @@ struct Walk<'s> {
     query: Steps,
     settings: &'s Settings,
     repeated: bool,
+    in_parameter: bool,
 }
 
 impl Walk<'_> {
     fn visit<'a>(self, expr: &'a Expr, steps: &Steps, plan: &mut Plan<'a>) {
         match &expr.kind {
             ExprKind::Selector(selector) => {
-                let fixed = fixed(selector.at, &self.query);
+                let fixed = fixed(selector.at, &self.query, self.in_parameter);
                 let (from, to) = fixed.map_or((steps.from, steps.to), |at| (at, at));
                 let back = selector.offset.saturating_add(selector.range.unwrap_or(self.settings.lookback));
                 let (after, until) = (from.saturating_sub(back), to.saturating_sub(selector.offset));
@@ -81,7 +87,13 @@ impl Walk<'_> {
             ExprKind::Subquery(subquery) => {
                 let inner = self.repetition(subquery, steps);
                 Walk { repeated: true, ..self }.visit(&subquery.operand, &inner, plan);
-                plan.subqueries.push(Repetition { subquery, steps: inner, read_at: *steps });
+                let in_parameter = self.in_parameter;
+                plan.subqueries.push(Repetition { subquery, steps: inner, read_at: *steps, in_parameter });
+            }
+            ExprKind::Aggregate(aggregate) => {
+                let inner = Walk { in_parameter: true, ..self };
+                aggregate.parameter.iter().for_each(|parameter| inner.visit(parameter, steps, plan));
+                self.visit(&aggregate.operand, steps, plan);
             }
             _ => children(expr).for_each(|child| self.visit(child, steps, plan)),
         }
@@ -89,7 +101,8 @@ impl Walk<'_> {
 
     /// The multiples of the step that the windows of all the steps hold.
     fn repetition(self, subquery: &Subquery, steps: &Steps) -> Steps {
-        let (from, to) = fixed(subquery.at, &self.query).map_or((steps.from, steps.to), |at| (at, at));
+        let (from, to) =
+            fixed(subquery.at, &self.query, self.in_parameter).map_or((steps.from, steps.to), |at| (at, at));
         let step = subquery.step.unwrap_or(self.settings.subquery_step).max(1);
         let after = from.saturating_sub(subquery.offset).saturating_sub(subquery.range);
         Steps { from: multiple_after(after, step), to: to.saturating_sub(subquery.offset), step }
@@ -101,12 +114,14 @@ pub fn multiple_after(time: Timestamp, step: i64) -> Timestamp {
     (time.div_euclid(step).saturating_add(1)).saturating_mul(step)
 }
 
-pub fn fixed(at: Option<At>, query: &Steps) -> Option<Timestamp> {
-    at.map(|at| match at {
-        At::Time(at) => at,
-        At::Start => query.from,
-        At::End => query.to,
-    })
+/// The time that `@` fixes. Within the parameter of an aggregation `start()` and `end()` have no effect, as in Prometheus.
+pub fn fixed(at: Option<At>, query: &Steps, in_parameter: bool) -> Option<Timestamp> {
+    match at? {
+        At::Time(at) => Some(at),
+        At::Start | At::End if in_parameter => None,
+        At::Start => Some(query.from),
+        At::End => Some(query.to),
+    }
 }
 
 impl Repetition<'_> {
@@ -126,7 +141,7 @@ impl Repetition<'_> {
     }
 }
 
-pub fn children(expr: &Expr) -> impl Iterator<Item = &Expr> {
+pub fn children(expr: &Expr) -> impl DoubleEndedIterator<Item = &Expr> {
     let (two, more): ([Option<&Expr>; 2], &[Expr]) = match &expr.kind {
         ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) => ([None, None], &[]),
         ExprKind::Subquery(subquery) => ([Some(&subquery.operand), None], &[]),
@@ -144,6 +159,7 @@ fn find_constants(expr: &Expr, found: &mut HashSet<Place>) {
         ExprKind::Selector(selector) if selector.range.is_some() => {}
         ExprKind::Subquery(subquery) => find_constants(&subquery.operand, found),
         _ if is_constant(expr) => drop(found.insert(place(expr))),
+        ExprKind::Aggregate(aggregate) => find_constants(&aggregate.operand, found),
         _ => children(expr).for_each(|child| find_constants(child, found)),
     }
 }
@@ -152,6 +168,8 @@ fn is_constant(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Selector(selector) => selector.at.is_some(),
         ExprKind::Subquery(subquery) => subquery.at.is_some(),
+        // Whatever its parameter is: as in Prometheus, the first step's counts then.
+        ExprKind::Aggregate(aggregate) => is_constant(&aggregate.operand),
         ExprKind::Call(call) => !tells_the_time(call.function, call.arguments.len()) && all_constant(expr),
         _ => all_constant(expr),
     }

@@ -224,7 +224,7 @@ pub(super) fn between(points: &[Point], after: Timestamp, until: Timestamp) -> &
 impl Settings {
     pub(super) fn check_series(&self, found: usize, span: &Range<usize>) -> Result<(), EvalError> {
         let limit = self.series;
-        let message = || format!("more than {limit} series are selected: narrow the selector by its labels");
+        let message = || format!("more than {limit} series are selected or made: narrow the selectors by their labels");
         if found > limit { Err(beyond(span, message())) } else { Ok(()) }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::collected::Collected;
-use super::plan::{Place, Plan, Repetition, place};
+use super::plan::{Place, Plan, Repetition, children, place};
 use super::{
     Annotation, EvalError, Intermediate, Ledger, Moment, Select, Series, Settings, Steps, Value, Vector, error, sorted,
 };
@@ -12,7 +12,8 @@ use crate::sample::{Labels, Timestamp};
 
 /// The evaluation of an expression: at each of its steps, or at one instant. The subqueries in it are evaluated first,
 /// inner ones before outer ones, each over all the time that is asked of it; their results are then read like stored
-/// series. So no single step takes long, and the caller may do something else between calls of
+/// series. A step is evaluated one operation after the other, first what it is made of: so nothing takes longer than one
+/// operation over as many series as the settings allow, and the caller may do something else between calls of
 /// [`Evaluation::advance`].
 pub struct Evaluation<'a> {
     expr: &'a Expr,
@@ -26,6 +27,11 @@ pub struct Evaluation<'a> {
     /// The results of the others.
     subqueries: HashMap<Place, Vec<Series>>,
     next: Timestamp,
+    /// What is still to be evaluated of this step, the next one last; none before its beginning. And whether it is within
+    /// an aggregation's parameter.
+    operations: Vec<(&'a Expr, bool)>,
+    /// Whether a step is divided into its operations. To evaluate it at once is quicker.
+    is_divided: bool,
     collected: Collected,
     /// The value of an instant evaluation, at its end.
     value: Option<Value>,
@@ -56,16 +62,17 @@ impl<'a> Evaluation<'a> {
         }
         let steps = Steps { step: steps.step.max(1), ..steps };
         let plan = Plan::new(expr, &steps, &settings);
-        Ok(Self::planned(expr, plan, data, data, steps, settings, false))
+        Ok(Evaluation { is_divided: true, ..Self::planned(expr, plan, data, data, steps, settings, false) })
     }
 
     /// At an instant.
     pub fn instant(expr: &'a Expr, data: &'a dyn Select, at: Timestamp, settings: Settings) -> Self {
         let steps = Steps::once(at);
         let plan = Plan::new(expr, &steps, &settings);
-        Self::planned(expr, plan, data, data, steps, settings, true)
+        Evaluation { is_divided: true, ..Self::planned(expr, plan, data, data, steps, settings, true) }
     }
 
+    /// With each step evaluated at once.
     pub(super) fn planned(
         expr: &'a Expr,
         plan: Plan<'a>,
@@ -86,6 +93,8 @@ impl<'a> Evaluation<'a> {
             waiting,
             subqueries: HashMap::new(),
             next: 0,
+            operations: Vec::new(),
+            is_divided: false,
             collected: Collected::default(),
             value: None,
             is_instant,
@@ -99,12 +108,12 @@ impl<'a> Evaluation<'a> {
         evaluation
     }
 
-    /// Goes on until some `samples` more were looked at (a thousand take about a tenth of a millisecond), or to the end.
-    /// True at the end.
+    /// Goes on until some `samples` more were looked at (a thousand take about a tenth of a millisecond), or one operation
+    /// is done that looks at more, or to the end. True at the end.
     pub fn advance(&mut self, samples: usize) -> Result<bool, EvalError> {
         let enough = self.ledger.work.saturating_add(samples);
         while !self.is_done && self.ledger.work < enough {
-            self.step()?;
+            self.go_on()?;
         }
         Ok(self.is_done)
     }
@@ -112,22 +121,34 @@ impl<'a> Evaluation<'a> {
     /// The answer. What was not evaluated yet is missing in it.
     pub fn finish(self) -> Answer {
         let value = self.value.unwrap_or_else(|| Value::Matrix(sorted(self.collected.series())));
-        Answer { value, annotations: self.ledger.annotations }
+        Answer { value, annotations: self.ledger.annotations() }
     }
 
-    /// Evaluates one step of a subquery or of the expression.
-    fn step(&mut self) -> Result<(), EvalError> {
-        self.ledger.begin_step(&self.settings, &self.expr.span)?;
-        let (expr, steps, data) = match self.waiting.last() {
-            Some(Repetition { subquery, steps, .. }) => (&subquery.operand, *steps, self.repeated),
-            None => (self.expr, self.steps, self.data),
+    /// Evaluates one operation of a step of a subquery or of the expression.
+    fn go_on(&mut self) -> Result<(), EvalError> {
+        self.ledger.spend(1, &self.settings, &self.expr.span)?;
+        let (expr, steps, data, in_parameter) = match self.waiting.last() {
+            Some(Repetition { subquery, steps, in_parameter, .. }) => {
+                (&subquery.operand, *steps, self.repeated, *in_parameter)
+            }
+            None => (self.expr, self.steps, self.data, false),
         };
         let at = self.next;
         if at <= steps.to {
+            let (operation, in_parameter) = self.next_operation(expr, in_parameter);
             let tells_origins = steps.from < steps.to;
             let subqueries = &self.subqueries;
             let (query, settings, ledger) = (self.steps, &self.settings, &mut self.ledger);
-            let value = Moment { data, subqueries, at, query, settings, tells_origins, ledger }.value(expr)?;
+            let mut moment = Moment { data, subqueries, at, query, settings, tells_origins, in_parameter, ledger };
+            if moment.relabel_some(operation)? {
+                self.operations.push((operation, in_parameter));
+                return Ok(());
+            }
+            let value = moment.value(operation)?;
+            if !self.operations.is_empty() {
+                return self.ledger.hold(operation, value, &self.settings);
+            }
+            self.ledger.ready.clear();
             self.keep(value, at, expr)?;
         }
         self.next = self.after(at);
@@ -136,6 +157,34 @@ impl<'a> Evaluation<'a> {
             self.complete();
         }
         Ok(())
+    }
+
+    /// The step's next operation; the whole expression, unless a step is divided.
+    fn next_operation(&mut self, expr: &'a Expr, in_parameter: bool) -> (&'a Expr, bool) {
+        if self.is_divided && self.operations.is_empty() {
+            self.divide(expr, in_parameter);
+        }
+        self.operations.pop().unwrap_or((expr, in_parameter))
+    }
+
+    /// Puts an operation before those that it is made of, the first one last. What is read as a range is none, nor what
+    /// is known.
+    fn divide(&mut self, expr: &'a Expr, in_parameter: bool) {
+        self.operations.push((expr, in_parameter));
+        let parameter = match &expr.kind {
+            ExprKind::Aggregate(aggregate) => aggregate.parameter.as_ref(),
+            _ => None,
+        };
+        for child in children(expr).rev() {
+            let is_operation = match &child.unwrapped().kind {
+                ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Subquery(_) => false,
+                ExprKind::Selector(selector) => selector.range.is_none(),
+                _ => true,
+            };
+            if is_operation && !self.ledger.knows(child) {
+                self.divide(child, in_parameter || parameter.is_some_and(|parameter| std::ptr::eq(parameter, child)));
+            }
+        }
     }
 
     fn keep(&mut self, value: Intermediate, at: Timestamp, expr: &Expr) -> Result<(), EvalError> {

@@ -74,6 +74,8 @@ fn a_range_is_a_value_of_its_own() {
 }
 
 mod steps {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::*;
     use crate::promql::{At, ExprKind, Subquery, parse};
     use crate::sample::{METRIC_NAME, stale_marker};
@@ -299,6 +301,63 @@ mod steps {
         }
         assert!(slices > 20, "{slices}");
         assert_eq!(evaluation.finish().value, Value::Matrix(evaluate_range(&expr, &data, &steps, &settings).unwrap()));
+    }
+
+    /// Notes how often it was asked, and has some series.
+    struct Asked(AtomicUsize);
+
+    impl Select for Asked {
+        fn instant(&self, _: &[Matcher], _: Timestamp, _: i64) -> Vec<Sample> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let labels = |index: usize| Labels::new([("x", index.to_string())]);
+            (0..2_500).map(|index| Sample { labels: labels(index), value: 1.0 }).collect()
+        }
+
+        fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut dyn FnMut(&Labels, &[Point])) {}
+    }
+
+    #[test]
+    fn no_more_than_one_operation_of_a_step_is_done_at_once() {
+        let data = Asked(AtomicUsize::new(0));
+        let expr = parse("sum((a + b) * (c + d)) + scalar(e or a) * time()").unwrap();
+        let mut evaluation = Evaluation::instant(&expr, &data, 0, Settings::default());
+        let mut pieces = Vec::new();
+        while !evaluation.advance(1_000).unwrap() {
+            pieces.push(data.0.swap(0, Ordering::Relaxed));
+        }
+        assert!(pieces.iter().all(|asked| *asked <= 1), "{pieces:?}");
+        assert_eq!(pieces.iter().sum::<usize>(), 6);
+        assert!(pieces.len() >= 10, "six selections, and what is made of them: {pieces:?}");
+    }
+
+    #[test]
+    fn labels_are_replaced_a_few_at_a_time() {
+        let data = Asked(AtomicUsize::new(0));
+        let expr = parse("count(label_join(label_replace(a, 'y', '$1', 'x', '(.*)'), 'z', '-', 'x', 'y'))").unwrap();
+        let mut evaluation = Evaluation::instant(&expr, &data, 0, Settings::default());
+        let mut pieces = 1;
+        while !evaluation.advance(1_000).unwrap() {
+            pieces += 1;
+        }
+        assert_eq!(pieces, 1 + 3 + 3 + 1, "2,500 series by the thousand, twice");
+        let Value::Vector(samples) = evaluation.finish().value else { panic!("a vector") };
+        assert_eq!(samples[0].value, 2_500.0);
+    }
+
+    #[test]
+    fn what_operations_make_is_bounded() {
+        let data = Asked(AtomicUsize::new(0));
+        let refused = |text: &str, settings| {
+            let expr = parse(text).unwrap();
+            let mut evaluation = Evaluation::instant(&expr, &data, 0, settings);
+            evaluation.advance(usize::MAX).unwrap_err().message
+        };
+        let settings = Settings { series: 4_000, ..Settings::default() };
+        let error = refused("a or label_replace(a, 'y', '1', '', '')", settings);
+        assert!(error.contains("more than 4000 series are selected or made"), "{error}");
+        let settings = Settings { samples: 6_000, ..Settings::default() };
+        let error = refused("a + (a + (a + a))", settings);
+        assert!(error.contains("more than 6000 samples"), "{error}");
     }
 
     #[test]

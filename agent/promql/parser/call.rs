@@ -66,6 +66,7 @@ impl Parser {
             return Err(error(span, message));
         }
         let pattern = check_call(function, &arguments)?;
+        self.pattern(pattern.as_ref().map_or(0, |compiled| compiled.size), &span)?;
         Ok(Expr { kind: ExprKind::Call(Call { function, arguments, pattern }), span })
     }
 

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use regex::Regex;
-
 use super::{Parsed, error};
-use crate::matcher;
+use crate::matcher::{self, Compiled};
 use crate::promql::ast::{Aggregate, Binary, BinaryOp, Expr, ExprKind, Matching, ValueType};
 use crate::promql::function::Function;
 
@@ -60,7 +58,7 @@ pub fn check_aggregate(aggregate: &Aggregate) -> Parsed<()> {
 
 /// The types of the arguments; gives the pattern of `label_replace`. What Prometheus would say of names and patterns
 /// at each evaluation is said here.
-pub fn check_call(function: Function, arguments: &[Expr]) -> Parsed<Option<Regex>> {
+pub fn check_call(function: Function, arguments: &[Expr]) -> Parsed<Option<Compiled>> {
     let listed = function.arguments();
     for (place, argument) in arguments.iter().enumerate() {
         let wanted = listed.get(place).or(listed.last()).copied().unwrap_or(ValueType::Vector);

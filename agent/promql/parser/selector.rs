@@ -72,7 +72,12 @@ impl Parser {
             }
         };
         match self.next() {
-            (Token::String(value), span) => matcher(name, op, &value, &(start.start..span.end)),
+            (Token::String(value), span) => {
+                let span = start.start..span.end;
+                let matcher = matcher(name, op, &value, &span)?;
+                self.pattern(matcher.size(), &span)?;
+                Ok(matcher)
+            }
             (token, span) => Err(error(span, format!("unexpected {}: a quoted value was expected", describe(&token)))),
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::promql::parse;
 
 /// An expression written back with every operator's operands in parentheses.
 fn grouped(text: &str) -> String {

@@ -229,3 +229,27 @@ fn a_mistake_in_an_expression_is_found_in_every_style_of_yaml() {
         assert!(found[0].starts_with(&format!("r.yml:{line}:{column}: ")), "{written}: {found:?}, not {line}:{column}");
     }
 }
+
+/// Judged by promtool 3.5.3.
+#[test]
+fn a_limit_is_a_number_as_yaml_has_them() {
+    let limit = |text: &str| load("r.yml", &format!("groups: [{{name: g, limit: {text}, rules: []}}]"), false);
+    for (text, wanted) in [
+        ("0x10", Some(16)),
+        ("0b11", Some(3)),
+        ("0o10", Some(8)),
+        ("010", Some(8)),
+        ("08", Some(8)),
+        ("1_000", Some(1_000)),
+        ("1e3", Some(1_000)),
+        ("2.9", Some(2)),
+        ("+5", Some(5)),
+        ("-1", None),
+        ("~", None),
+    ] {
+        assert_eq!(limit(text).unwrap()[0].limit, wanted, "{text}");
+    }
+    for text in ["9223372036854775808", "1e30", ".inf", "'5'", "true", "[1]"] {
+        assert!(limit(text).is_err(), "{text}");
+    }
+}

@@ -4,6 +4,7 @@
 //! Pure: rules, and what can be produced, to warnings. A lint speaks only where it can be sure of what it says.
 
 mod allow;
+mod bound;
 mod counter;
 mod known;
 mod never;
@@ -39,6 +40,7 @@ pub const LINTS: &[&str] = &[
     ALWAYS_FIRES,
     DUPLICATE_RULE,
     DUPLICATE_SELECTOR,
+    UNNORMALIZED_BOUND,
     UNKNOWN_LINT,
 ];
 const UNKNOWN_METRIC: &str = "unknown-metric";
@@ -53,6 +55,7 @@ const NEVER_FIRES: &str = "never-fires";
 const ALWAYS_FIRES: &str = "always-fires";
 const DUPLICATE_RULE: &str = "duplicate-rule";
 const DUPLICATE_SELECTOR: &str = "duplicate-selector";
+const UNNORMALIZED_BOUND: &str = "unnormalized-bound";
 const UNKNOWN_LINT: &str = "unknown-lint";
 
 /// One thing that is probably wrong. Written as `file:line:column: warning: message (lint)`.
@@ -110,6 +113,7 @@ fn lint_rule(
     warnings: &mut Vec<Warning>,
 ) {
     let mut findings = Vec::new();
+    bound::find(&rule.expr, &mut findings);
     counter::find(&rule.expr, producers, &mut findings);
     never::find(&rule.expr, matches!(rule.kind, RuleKind::Alerting(_)), &mut findings);
     known::find(&rule.expr, producers, &mut findings);

@@ -99,6 +99,7 @@ fn the_wild_corpus_is_warned_of_rarely() {
         let Ok(expr) = crate::promql::parse(written) else { continue };
         exprs += 1;
         let mut findings = Vec::new();
+        bound::find(&expr, &mut findings);
         counter::find(&expr, None, &mut findings);
         never::find(&expr, true, &mut findings);
         known::find(&expr, None, &mut findings);

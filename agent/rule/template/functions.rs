@@ -397,7 +397,7 @@ pub fn humanize_duration(v: f64) -> String {
         return print::general(v, 4);
     }
     if v == 0.0 {
-        return "0s".to_owned();
+        return print::general(v, 4) + "s";
     }
     if v.abs() < 1.0 {
         return scaled_up(v) + "s";
@@ -440,31 +440,43 @@ fn millis(v: f64) -> Result<i64, TemplateError> {
     Ok(nanos as i64 / 1_000_000)
 }
 
-/// The first letter of each word in title case. Words are Unicode's: an apostrophe, a full stop or a colon between two
-/// letters does not end one.
+/// The first letter of each word that has an upper and a lower case in title case, as golang.org/x/text does it: digits
+/// before it belong to its word (`1St`), and one full stop, colon or apostrophe does not end a word.
 fn title(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
     let mut titled = String::with_capacity(text.len());
-    let mut inside = false;
-    for (at, &c) in letters.iter().enumerate() {
-        let joins = matches!(c, '.' | ':' | '\'' | '’' | '·')
-            && letters.get(at + 1).is_some_and(|next| next.is_alphabetic())
-            && letters[..at].last().is_some_and(|last| last.is_alphabetic());
+    let (mut inside, mut was_joint) = (false, false);
+    for c in text.chars() {
+        let is_joint = matches!(c, '.' | ':' | '\'' | '‘' | '’' | '·' | '․' | '‧');
+        inside &= !(was_joint && is_joint);
+        was_joint = is_joint;
+        let is_cased = c.is_lowercase() || c.is_uppercase() || matches!(c, 'ǅ' | 'ǈ' | 'ǋ' | 'ǲ');
         match c {
-            'ǆ' | 'Ǆ' if !inside => titled.push('ǅ'),
-            'ǉ' | 'Ǉ' if !inside => titled.push('ǈ'),
-            'ǌ' | 'Ǌ' if !inside => titled.push('ǋ'),
-            'ǳ' | 'Ǳ' if !inside => titled.push('ǲ'),
-            _ if inside => titled.push(c),
+            _ if inside || !is_cased => titled.push(c),
+            'ǆ' | 'Ǆ' => titled.push('ǅ'),
+            'ǉ' | 'Ǉ' => titled.push('ǈ'),
+            'ǌ' | 'Ǌ' => titled.push('ǋ'),
+            'ǳ' | 'Ǳ' => titled.push('ǲ'),
+            'ŉ' => titled.push_str("ʼN"),
             _ => {
                 let mut upper = c.to_uppercase();
                 titled.extend(upper.next());
                 titled.extend(upper.flat_map(char::to_lowercase));
             }
         }
-        inside = c.is_alphanumeric() || c == '_' || (inside && joins);
+        inside = is_cased || inside && (is_joint || is_within_words(c));
     }
     titled
+}
+
+/// Whether a character without case goes on with a word: letters but for those of scripts that are written without
+/// spaces, decimal digits, underscores, marks.
+fn is_within_words(c: char) -> bool {
+    match c {
+        '_' | '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => true,
+        '\u{e00}'..='\u{eff}' | '\u{2e80}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' => false,
+        '\u{660}'.. if c.is_numeric() => !('\u{2070}'..='\u{218f}').contains(&c),
+        _ => c.is_ascii_digit() || c.is_alphabetic(),
+    }
 }
 
 /// The host of `host:port` or `[v6]:port`; anything else as it is.

@@ -10,8 +10,8 @@ pub fn float(v: f64) -> String {
     if !v.is_finite() {
         return not_finite(v);
     }
-    let shortest = format!("{v:e}");
-    if (-4..6).contains(&exponent(&shortest)) { v.to_string() } else { with_exponent(&shortest) }
+    let shortest = crate::float::scientific(v);
+    if (-4..6).contains(&exponent(&shortest)) { crate::float::plain(v) } else { with_exponent(&shortest) }
 }
 
 /// `%.Ng`: that many significant digits, trailing zeros removed.

@@ -133,6 +133,7 @@ fn humanize1024_uses_binary_prefixes() {
 fn durations_are_written_from_days_to_yoctoseconds() {
     let table = [
         (0.0, "0s"),
+        (-0.0, "-0s"),
         (1.0, "1s"),
         (59.9, "59.9s"),
         (100.0, "1m 40s"),
@@ -242,6 +243,24 @@ fn every_variable_of_prometheus_is_there() {
         expand("{{ with $labels.a }}{{ . }}{{ end }}{{define \"x\"}}X{{.}}{{end}}{{template \"x\" $value}}", 1.5),
         "bX1.5"
     );
+}
+
+/// As Prometheus 3.5.3 expands them.
+#[test]
+fn titles_begin_with_the_first_letter_that_has_a_case() {
+    for (text, titled) in [
+        ("1st a2b", "1St A2b"),
+        ("6.5e+10", "6.5E+10"),
+        ("a.5b a. b a..b a:b", "A.5b A. B A..B A:b"),
+        ("a_b _c a-b a,b", "A_b _C A-B A,B"),
+        ("o'neil 'x'", "O'neil 'X'"),
+        ("ABC dEF", "ABC DEF"),
+        ("日a本b a\u{ad}b a²b", "日A本B A\u{ad}b A²B"),
+        ("ǆx ŉa ßa", "ǅx ʼNa Ssa"),
+    ] {
+        assert_eq!(expand(&format!("{{{{ title `{text}` }}}}"), 0.0), titled);
+    }
+    assert_eq!(expand("{{ $value }}", 97_292_184_331_072.0 + 0.125), "9.729218433107212e+13");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub struct ExprTest {
 
 /// Reads a test file's text; `file` is the name that positions bear.
 pub fn read(file: &str, text: &str) -> Result<TestFile, Vec<Problem>> {
-    let root = tree::parse(file, text).map_err(|problem| vec![problem])?;
+    let root = tree::parse_first(file, text).map_err(|problem| vec![problem])?;
     if root.get("groups").is_some() && root.get("tests").is_none() {
         return Err(vec![Problem::new(&root.at, "these are rules, not unit tests: run `watchkeeper check` on them")]);
     }
@@ -113,7 +113,9 @@ fn once_each(reader: &mut Reader, names: Vec<(Position, String)>) -> Vec<String>
 }
 
 fn test(reader: &mut Reader, node: &Node, evaluation_interval: Duration) -> Test {
-    reader.keys(node, TEST_KEYS, "a test");
+    if node.value != Value::Null {
+        reader.keys(node, TEST_KEYS, "a test");
+    }
     let interval = reader.duration(node, "interval").filter(|interval| !interval.is_zero());
     let inputs: Vec<Input> = reader.list(node, "input_series").iter().filter_map(|node| input(reader, node)).collect();
     let (histograms, series): (Vec<Input>, Vec<Input>) = inputs.into_iter().partition(|(_, values)| values.is_none());
@@ -203,7 +205,7 @@ fn no_number(text: &str, quoted: bool) -> Wrong {
     (0, format!("`{}` is {what}", tree::shown(text)))
 }
 
-/// A number as promtool's YAML has it: `.inf` and `.nan`, `0x10`, `010` (8), `1_000`.
+/// A number as promtool's YAML has it: `.inf` and `.nan`, `0x10`, `010` and `0o10` (8), `1_000`.
 fn number(text: &str) -> Option<f64> {
     let plain = text.replace('_', "");
     let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
@@ -213,6 +215,7 @@ fn number(text: &str) -> Option<f64> {
         ".inf" => Some(f64::INFINITY),
         ".nan" => Some(f64::NAN),
         hex if hex.starts_with("0x") => u64::from_str_radix(&hex[2..], 16).ok().map(|value| value as f64),
+        octal if octal.starts_with("0o") => u64::from_str_radix(&octal[2..], 8).ok().map(|value| value as f64),
         _ if octal => u64::from_str_radix(unsigned, 8).ok().map(|value| value as f64),
         decimal if decimal.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
             decimal.parse::<f64>().ok().filter(|value| value.is_finite())
@@ -236,8 +239,13 @@ fn start(reader: &mut Reader, node: &Node) -> Timestamp {
     parsed(reader, node, "start_timestamp", read).unwrap_or(0)
 }
 
+/// In the words of YAML 1.1, as promtool takes them.
 fn boolean(reader: &mut Reader, node: &Node, key: &str) -> bool {
-    let read = |text: &str| text.parse().map_err(|_| (0, format!("`{key}` is true or false, not `{text}`")));
+    let read = |text: &str| match text {
+        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Ok(true),
+        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Ok(false),
+        _ => Err((0, format!("`{key}` is true or false, not `{text}`"))),
+    };
     parsed(reader, node, key, read).unwrap_or(false)
 }
 

@@ -19,8 +19,9 @@ use crate::clock::millis;
 use crate::config::files;
 use crate::config::tree::{Position, Problem};
 use crate::duration;
-use crate::promql::{self, Expr, Settings, Value};
-use crate::sample::{Labels, Sample, Timestamp, is_stale};
+use crate::matcher::{MatchOp, Matcher};
+use crate::promql::{self, Expr, Select, Settings, Value};
+use crate::sample::{Label, Labels, Sample, Timestamp, is_stale};
 use crate::store::{SeriesId, SourceId, Store, StoreLimits};
 use format::{AlertTest, ExpectedAlert, ExprTest, Test, TestFile};
 
@@ -64,6 +65,11 @@ pub struct Case {
 impl Report {
     pub fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.cases.iter().flat_map(|case| &case.failures)
+    }
+
+    /// How many tests have failures.
+    pub fn failed(&self) -> usize {
+        self.cases.iter().filter(|case| !case.failures.is_empty()).count()
     }
 
     pub fn skipped(&self) -> usize {
@@ -306,15 +312,38 @@ impl<'a> Run<'a> {
             };
         }
         let source = self.written[index];
-        // Two groups may have alerts with the same labels; the first one's series stands for both.
+        let written_at = at - millis(self.groups[index].query_offset.unwrap_or_default());
+        self.refuse_second_values(source, &outcome.samples, written_at);
+        // Two groups may write the same series, with the same values; the first one's stands for both.
         let row: Vec<(SeriesId, f64)> = outcome
             .samples
             .iter()
             .filter_map(|sample| Some((self.store.series(source, &sample.labels).ok()?, sample.value)))
             .collect();
-        let written_at = at - millis(self.groups[index].query_offset.unwrap_or_default());
         self.store.append(source, written_at, !outcome.partial, &row);
         self.recorded[index] = outcome.recorded;
+    }
+
+    /// Another group, or an input, has given one of these series another value at the same time: an error in promtool.
+    fn refuse_second_values(&mut self, source: SourceId, samples: &[Sample], at: Timestamp) {
+        let foreign = samples.iter().filter(|sample| self.store.series(source, &sample.labels).is_err());
+        let foreign: Vec<&Sample> = foreign.collect();
+        for sample in foreign {
+            let other = self.value_at(&sample.labels, at).filter(|value| value.to_bits() != sample.value.to_bits());
+            if let Some(other) = other {
+                let (time, labels, value) = (written_time(at - self.test.start), &sample.labels, sample.value);
+                let message =
+                    format!("{labels} at {time}: {value:?}, and another group has given it {other:?} already");
+                self.break_off(message);
+            }
+        }
+    }
+
+    fn value_at(&self, labels: &Labels, at: Timestamp) -> Option<f64> {
+        let matcher = |label: &Label| Matcher::new(&label.name, MatchOp::Equal, &label.value).ok();
+        let matchers: Vec<Matcher> = labels.iter().filter_map(matcher).collect();
+        let found = self.store.current().instant(&matchers, at, 1);
+        found.into_iter().find(|sample| sample.labels == *labels).map(|sample| sample.value)
     }
 
     fn compare_alerts(&self, test: &AlertTest) -> Option<Failure> {

@@ -329,3 +329,22 @@ fn tests_are_chosen_by_name_and_rule_files_read_leniently_if_asked_for() {
     assert!(names(&["q"]).is_empty());
     assert!(run(&path, &Options::default()).is_err());
 }
+
+#[test]
+fn two_groups_may_not_give_a_series_two_values_at_once() {
+    let rules = |second: &str| {
+        format!(
+            "groups: [{{name: g, rules: [{{record: r, expr: up}}]}}, {{name: h, rules: [{{record: r, expr: {second}}}]}}]"
+        )
+    };
+    let body = "  - {input_series: [{series: up, values: 1}]}\n";
+    assert_eq!(run_with(&rules("up"), &tests(body)), Vec::<String>::new());
+    let failures = run_with(&rules("up + 1"), &tests(body));
+    assert_eq!(failures, ["tests.yml:3:5: r at 0s: 2.0, and another group has given it 1.0 already"]);
+}
+
+#[test]
+fn yaml_is_read_as_promtool_reads_it() {
+    let body = "  - ~\n  - {input_series: [{series: x, values: 8}], promql_expr_test: [{expr: x, exp_samples: [{labels: x, value: 0o10}]}]}\n---\nsecond\n";
+    assert_eq!(run_with("groups: []", &format!("fuzzy_compare: yes\n{}", tests(body))), Vec::<String>::new());
+}

@@ -27,11 +27,13 @@ pub fn are_histograms(text: &str) -> bool {
     text.contains("{{")
 }
 
+const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
-        let start = from + text[from..].find(|c: char| !c.is_whitespace())?;
-        let end = text[start..].find(char::is_whitespace).map_or(text.len(), |length| start + length);
+        let start = from + text[from..].find(|c| !BLANK.contains(&c))?;
+        let end = text[start..].find(BLANK).map_or(text.len(), |length| start + length);
         from = end;
         Some(start..end)
     })
@@ -224,6 +226,7 @@ mod tests {
             ("infinity", 0),
             ("--1", 0),
             ("1x1000000", 0),
+            ("1\u{a0}2", 0),
         ] {
             assert_eq!(values(text).expect_err(text).0, at, "{text}");
         }

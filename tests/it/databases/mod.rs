@@ -58,10 +58,20 @@ async fn broken(prober: &mut Prober) -> Failure {
 
 /// Looks until a look is good.
 async fn until_good(prober: &mut Prober, path: Path) -> Report {
+    until_report(prober, path, |report| report.failure.is_none()).await
+}
+
+/// Looks until something listens there, whatever it says.
+async fn until_listening(prober: &mut Prober) -> Report {
+    let refused = |failure: &Failure| failure.reason == Reason::Refused;
+    until_report(prober, Path::Fresh, |report| !report.failure.as_ref().is_some_and(refused)).await
+}
+
+async fn until_report(prober: &mut Prober, path: Path, wanted: impl Fn(&Report) -> bool) -> Report {
     let deadline = Instant::now() + SOON;
     loop {
         let report = look(prober, path).await;
-        if report.failure.is_none() {
+        if wanted(&report) {
             return report;
         }
         assert!(Instant::now() < deadline, "{:?}", report.failure);

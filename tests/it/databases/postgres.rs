@@ -4,7 +4,9 @@ use serde_json::json;
 use watchkeeper::net::within;
 use watchkeeper::probe::{Path, Prober, Reason};
 
-use super::{broken, certificates, configured, failed, good, look, phases, prober, until, until_good, value};
+use super::{
+    broken, certificates, configured, failed, good, look, phases, prober, until, until_good, until_listening, value,
+};
 use crate::support::postgres::{Postgres, Stop};
 
 /// A server with an ordinary role `app` that sees everything, password `s3cret`.
@@ -213,13 +215,7 @@ async fn a_server_that_is_not_ready_is_not_serving() {
     server.write("standby.signal", "");
     server.launch();
     let mut prober = prober(&server.url());
-    let report = loop {
-        let report = look(&mut prober, Path::Fresh).await;
-        if report.failure.as_ref().is_some_and(|failure| failure.reason != Reason::Refused) {
-            break report;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let report = until_listening(&mut prober).await;
     assert!(failed(&report, Reason::NotServing).contains("57P03"));
 }
 

@@ -6,7 +6,9 @@ use serde_json::json;
 use watchkeeper::net::{Net, NetSettings, within};
 use watchkeeper::probe::{Path, Reason, Settings};
 
-use super::{broken, certificates, configured, failed, good, look, phases, prober, until, until_good, value};
+use super::{
+    broken, certificates, configured, failed, good, look, phases, prober, until, until_good, until_listening, value,
+};
 use crate::support::place::{folder, free_port};
 use crate::support::redis::Redis;
 use crate::support::tcp::TcpService;
@@ -208,13 +210,7 @@ async fn a_server_that_loads_its_data_is_not_serving() {
     server.stop();
     server.launch();
     let mut prober = prober(&server.url());
-    let report = loop {
-        let report = look(&mut prober, Path::Fresh).await;
-        if report.failure.as_ref().is_some_and(|failure| failure.reason != Reason::Refused) {
-            break report;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let report = until_listening(&mut prober).await;
     assert!(failed(&report, Reason::NotServing).contains("LOADING"));
 }
 

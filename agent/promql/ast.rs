@@ -348,12 +348,6 @@ impl Expr {
         found
     }
 
-    /// How far before the time of an evaluation the expression looks, milliseconds, the lookback of instant selectors
-    /// included. What is older can make no difference.
-    pub fn reach(&self) -> i64 {
-        self.reads().iter().map(|read| read.reach).max().unwrap_or(0)
-    }
-
     /// The expression inside of any parentheses around it.
     pub fn unwrapped(&self) -> &Expr {
         match &self.kind {

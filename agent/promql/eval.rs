@@ -15,7 +15,9 @@ use super::aggregate::go_general;
 use super::ast::Expr;
 use super::math::{larger, smaller};
 use crate::matcher::Matcher;
-use crate::sample::{Labels, Sample, Timestamp, is_stale};
+#[cfg(test)]
+use crate::sample::is_stale;
+use crate::sample::{Labels, Sample, Timestamp};
 use moment::Moment;
 use plan::{Place, Plan};
 pub use snapshot::{Snapshot, Taking, Wanted};
@@ -36,6 +38,7 @@ pub trait Select: Sync {
 }
 
 /// As [`Select::range`], copied, without stale markers and series that have nothing else.
+#[cfg(test)]
 pub fn series_between(data: &dyn Select, matchers: &[Matcher], after: Timestamp, until: Timestamp) -> Vec<Series> {
     let mut found = Vec::new();
     data.range(matchers, after, until, &mut |labels, points| {

@@ -23,9 +23,11 @@ pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, ExprKind, Group, Grouping, Matching, Read, Selector,
     Side, Subquery, ValueType,
 };
+#[cfg(test)]
+pub use eval::series_between;
 pub use eval::{
     Annotation, Answer, EvalError, Evaluation, LOOKBACK, Point, Select, Series, Settings, Snapshot, Steps, Taking,
-    Value, Wanted, evaluate, evaluate_range, series_between,
+    Value, Wanted, evaluate, evaluate_range,
 };
 pub use function::{Arity, Function};
 

@@ -51,6 +51,9 @@ pub struct Report {
     pub addresses_changed: bool,
 }
 
+/// The agent's thread is busy with something else for less than that.
+const STANDSTILL: Duration = Duration::from_millis(100);
+
 impl Report {
     pub fn failed(failure: Failure) -> Self {
         Report { failure: Some(failure), ..Report::default() }
@@ -61,7 +64,7 @@ impl Report {
     /// its process was stopped), and an answer may have waited all the while. It says nothing about the target.
     pub fn is_void(&self, limit: Duration, took: Duration) -> bool {
         let timed_out = |failure: &Failure| matches!(failure.reason, Reason::Timeout | Reason::ResolverTimeout);
-        took > limit + limit / 4 && self.failure.as_ref().is_some_and(timed_out)
+        took > limit + (limit / 4).max(STANDSTILL) && self.failure.as_ref().is_some_and(timed_out)
     }
 
     pub fn read(&mut self, metric: &'static Metric, value: f64) {
@@ -347,6 +350,7 @@ mod tests {
         assert!(failed(Reason::Timeout).is_void(limit, late));
         assert!(failed(Reason::ResolverTimeout).is_void(limit, late));
         assert!(!failed(Reason::Timeout).is_void(limit, in_time));
+        assert!(!failed(Reason::Timeout).is_void(Duration::from_millis(20), Duration::from_millis(100)));
         assert!(!failed(Reason::Refused).is_void(limit, late), "what was answered is true, however late it is read");
         assert!(!Report::default().is_void(limit, late));
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::ast::{AggregateOp, Grouping};
 use super::key::{Kept, Key};
 use super::math::{Mean, Sum, nan_first, quantile};
+use super::names::Names;
 use crate::float;
 use crate::sample::Sample;
 
@@ -17,7 +18,9 @@ struct Groups<'a> {
 impl<'a> Groups<'a> {
     fn new(grouping: Option<&'a Grouping>, samples: &'a [Sample]) -> Self {
         let kept = Kept::by_grouping(grouping);
-        if let (Kept::Named([]), Some(first)) = (kept, samples.first()) {
+        if let (Kept::Named(names), Some(first)) = (kept, samples.first())
+            && names.is_empty()
+        {
             return Groups { of_sample: vec![0; samples.len()], keys: vec![Key { labels: &first.labels, kept }] };
         }
         let mut places: HashMap<Key<'a>, usize> = HashMap::new();
@@ -140,9 +143,9 @@ pub fn quantiles(q: f64, grouping: Option<&Grouping>, samples: &[Sample]) -> Vec
 pub fn count_values(name: &str, grouping: Option<&Grouping>, samples: &[Sample]) -> Vec<Sample> {
     let labelled = |sample: &Sample| Sample { labels: sample.labels.with(name, &go_number(sample.value)), value: 1.0 };
     let labelled: Vec<Sample> = samples.iter().map(labelled).collect();
-    let mut grouping = grouping.cloned().unwrap_or(Grouping { without: false, labels: Vec::new() });
+    let mut grouping = grouping.cloned().unwrap_or(Grouping { without: false, labels: Names::default() });
     if !grouping.without {
-        grouping.labels.push(name.to_owned());
+        grouping.labels = grouping.labels.with(name);
     }
     fold(AggregateOp::Count, Some(&grouping), &labelled)
 }

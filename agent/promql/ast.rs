@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::LOOKBACK;
 use super::function::Function;
+use super::names::Names;
 use crate::matcher::{Compiled, Matcher};
 use display::in_order;
 
@@ -110,7 +111,7 @@ pub struct Binary {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matching {
     pub on: bool,
-    pub labels: Vec<String>,
+    pub labels: Names,
     /// One to one without it.
     pub group: Option<Group>,
 }
@@ -121,7 +122,7 @@ pub struct Group {
     /// The side that has many.
     pub side: Side,
     /// Labels that the result takes from the side that has one.
-    pub include: Vec<String>,
+    pub include: Names,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +144,7 @@ pub struct Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grouping {
     pub without: bool,
-    pub labels: Vec<String>,
+    pub labels: Names,
 }
 
 #[derive(Debug, Clone)]

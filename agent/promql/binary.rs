@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::ast::{Binary, BinaryOp, Group, Matching, Side};
 use super::eval::{SAME_LABELS, Vector, have_metadata, only_names_differ, share_a_name, without_name};
-use super::key::{Kept, Key, is_reserved};
+use super::key::{Kept, Key, has_reserved, is_reserved};
 use super::math::power;
 use super::math::trigonometry::atan2;
 use crate::sample::{Label, Labels, Sample};
@@ -70,10 +70,9 @@ pub fn vectors(expr: &Binary, left: Vector, right: Vector) -> Result<Vector, Str
 }
 
 fn looks_at_names(expr: &Binary) -> bool {
-    let is_name = |name: &String| is_reserved(name);
     expr.matching.as_ref().is_some_and(|matching| {
-        let included = matching.group.iter().flat_map(|group| &group.include);
-        matching.labels.iter().chain(included).any(is_name)
+        let included = matching.group.as_ref().is_some_and(|group| has_reserved(&group.include));
+        included || has_reserved(&matching.labels)
     })
 }
 
@@ -154,7 +153,7 @@ fn matched(expr: &Binary, left: &Vector, right: &Vector) -> Result<Vector, Strin
 
 /// Whether a key is all but the metric's name.
 fn is_whole(kept: Kept<'_>) -> bool {
-    matches!(kept, Kept::Others([]))
+    matches!(kept, Kept::Others(names) if names.is_empty())
 }
 
 /// Whether names that still stand in the results' labels do not count: all operators but comparisons that filter take
@@ -215,10 +214,7 @@ fn result_labels(expr: &Binary, labels: &Labels, other: &Labels) -> Labels {
         Some(Matching { on: false, labels: names, .. }) if names.is_empty() => settled(expr, labels),
         Some(Matching { on, labels: names, .. }) => {
             let settles = looks_at_names(expr) && !filters(expr);
-            labels.filtered(|name| {
-                let listed = names.iter().any(|other| other == name);
-                listed == *on && !(settles && is_reserved(name))
-            })
+            labels.filtered(|name| names.contains(name) == *on && !(settles && is_reserved(name)))
         }
     }
 }
@@ -229,7 +225,7 @@ fn settled(expr: &Binary, labels: &Labels) -> Labels {
 }
 
 fn grouped_labels(expr: &Binary, group: &Group, labels: &Labels, other: &Labels) -> Labels {
-    let from_other = |name: &str| group.include.iter().any(|included| included == name);
+    let from_other = |name: &str| group.include.contains(name);
     let own = labels.iter().filter(|label| !from_other(&label.name) && (filters(expr) || !is_reserved(&label.name)));
     let included = other.iter().filter(|label| from_other(&label.name));
     Labels::from_labels(own.chain(included).cloned().collect::<Vec<Label>>())

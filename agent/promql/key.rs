@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::ast::{Grouping, Matching};
+use super::names::Names;
 use crate::sample::{Label, Labels, METRIC_NAME};
 
 /// Which labels count.
@@ -12,9 +13,9 @@ pub enum Kept<'a> {
     /// All that an operation leaves which takes the metric's name off.
     Unreserved,
     /// These.
-    Named(&'a [String]),
+    Named(&'a Names),
     /// All but these and the metric's name.
-    Others(&'a [String]),
+    Others(&'a Names),
 }
 
 /// The metric's name, and what Prometheus takes off with it.
@@ -24,6 +25,11 @@ pub fn is_reserved(name: &str) -> bool {
 
 pub fn is_metadata(name: &str) -> bool {
     matches!(name, "__type__" | "__unit__")
+}
+
+/// Whether one of them [is reserved](is_reserved).
+pub fn has_reserved(names: &Names) -> bool {
+    [METRIC_NAME, "__type__", "__unit__"].iter().any(|name| names.contains(name))
 }
 
 /// Some of a series' labels. Equal where the labels that count are equal.
@@ -36,7 +42,7 @@ pub struct Key<'a> {
 impl<'a> Kept<'a> {
     pub fn by_grouping(grouping: Option<&'a Grouping>) -> Self {
         match grouping {
-            None => Kept::Named(&[]),
+            None => Kept::Named(Names::NONE),
             Some(Grouping { without: true, labels }) => Kept::Others(labels),
             Some(Grouping { without: false, labels }) => Kept::Named(labels),
         }
@@ -44,7 +50,7 @@ impl<'a> Kept<'a> {
 
     pub fn by_matching(matching: Option<&'a Matching>) -> Self {
         match matching {
-            None => Kept::Others(&[]),
+            None => Kept::Others(Names::NONE),
             Some(Matching { on: true, labels, .. }) => Kept::Named(labels),
             Some(Matching { on: false, labels, .. }) => Kept::Others(labels),
         }
@@ -54,8 +60,8 @@ impl<'a> Kept<'a> {
         match self {
             Kept::All => true,
             Kept::Unreserved => !is_reserved(name),
-            Kept::Named(names) => names.iter().any(|other| other == name),
-            Kept::Others(names) => name != METRIC_NAME && !names.iter().any(|other| other == name),
+            Kept::Named(names) => names.contains(name),
+            Kept::Others(names) => name != METRIC_NAME && !names.contains(name),
         }
     }
 }
@@ -94,11 +100,11 @@ mod tests {
     fn only_the_labels_that_count_are_compared() {
         let one = Labels::new([(METRIC_NAME, "a"), ("b", "1"), ("c", "2")]);
         let other = Labels::new([(METRIC_NAME, "x"), ("b", "1"), ("d", "3")]);
-        let names = ["b".to_owned()];
+        let names = Names::new(vec!["b".to_owned()]);
         let same = |kept| Key { labels: &one, kept } == Key { labels: &other, kept };
-        assert!(same(Kept::Named(&names)) && same(Kept::Named(&[])));
-        assert!(!same(Kept::Others(&names)) && !same(Kept::Others(&[])));
-        let others = ["c".to_owned(), "d".to_owned()];
+        assert!(same(Kept::Named(&names)) && same(Kept::Named(Names::NONE)));
+        assert!(!same(Kept::Others(&names)) && !same(Kept::Others(Names::NONE)));
+        let others = Names::new(vec!["c".to_owned(), "d".to_owned()]);
         assert!(same(Kept::Others(&others)), "the metric's name does not count");
         assert_eq!(Key { labels: &one, kept: Kept::Others(&others) }.to_labels(), Labels::new([("b", "1")]));
     }

@@ -12,6 +12,7 @@ mod functions;
 mod key;
 mod lexer;
 mod math;
+mod names;
 mod parser;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use eval::{
     Value, Wanted, evaluate, evaluate_range,
 };
 pub use function::{Arity, Function};
+pub use names::Names;
 
 /// Why a text is not an expression of this version. `span` is a byte range of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

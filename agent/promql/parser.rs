@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::SyntaxError;
 use super::ast::{AggregateOp, Binary, BinaryOp, Expr, ExprKind, Group, Matching, Side, ValueType};
 use super::lexer::{self, Token};
+use super::names::Names;
 use crate::matcher::{MatchOp, Matcher};
 use check::check_binary;
 
@@ -120,7 +121,7 @@ impl Parser {
         };
         self.next();
         let listed = *self.peek() == Token::Symbol("(");
-        let include = if listed { self.label_names()? } else { Vec::new() };
+        let include = if listed { self.label_names()? } else { Names::default() };
         Ok(Some(Group { side, include }))
     }
 

@@ -152,7 +152,7 @@ pub struct Task {
     failing: [Option<Failure>; 2],
     /// The newest failure of all.
     last_failure: Option<Failure>,
-    /// Whether the newest look said nothing, because the agent stood still.
+    /// Whether a look said nothing, because the agent stood still, and none has succeeded since.
     void: bool,
     grace: Option<Grace>,
 }
@@ -309,11 +309,12 @@ impl Task {
         self.finish(path, report, took);
     }
 
-    /// Whether a look is made again because the agent itself stood still. Not twice in a row: an agent that is always
-    /// late must not be blind to what hangs.
+    /// Whether a look is made again because the agent itself stood still. Once until one succeeds: an agent that is
+    /// always late must not be blind to what hangs.
     fn is_void(&mut self, report: &Report, took: Duration) -> bool {
-        self.void = !self.void && report.is_void(self.target.schedule.timeout, took);
-        self.void
+        let is_void = !self.void && report.is_void(self.target.schedule.timeout, took);
+        self.void = report.failure.is_some() && (self.void || is_void);
+        is_void
     }
 
     /// Waits for a free slot. A wait that outlasts what is known makes the verdict unknown.

@@ -192,6 +192,16 @@ async fn a_look_that_timed_out_while_the_agent_stood_still_is_made_again_at_once
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_is_always_late_sees_an_outage_one_look_later() {
+    let (_listener, mut scene) = hanging().await;
+    for _ in 0..=scene.task.target.schedule.fall {
+        let (path, due) = scene.task.next();
+        tokio::join!(scene.task.look(path, due), stall());
+    }
+    assert_eq!(scene.shared.board.views()["it"].verdict, Verdict::Down);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_that_hangs_until_its_limit_counts_at_once() {
     let (_listener, mut scene) = hanging().await;
     let due = scene.shared.clock.now();

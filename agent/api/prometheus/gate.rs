@@ -26,7 +26,7 @@ pub struct Gate {
     slots: Semaphore,
     /// One slice at a time: between any two of them, whoever's, the thread does what else there is.
     slices: Semaphore,
-    /// The tasks whose queries run or wait.
+    /// The tasks that are answered, or wait for it.
     askers: Mutex<HashSet<Id>>,
     metrics: Metrics,
 }
@@ -50,7 +50,7 @@ impl Gate {
         Gate { slots: Semaphore::new(RUNNING), slices: Semaphore::new(1), askers: Mutex::default(), metrics }
     }
 
-    /// Whether a query of this task runs or waits.
+    /// Whether what this task asks for is worked at, or waits for that.
     pub fn is_asked_by(&self, task: Id) -> bool {
         self.askers().contains(&task)
     }
@@ -61,6 +61,7 @@ impl Gate {
 
     /// Does as one slice what cannot be divided, and waits for nobody.
     pub async fn alone<T>(&self, work: impl Future<Output = T>) -> T {
+        let _asker = Asker::new(self);
         let _slice = self.slices.acquire().await;
         let done = work.await;
         // Whoever comes next waits for what else is ready, too.

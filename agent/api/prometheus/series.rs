@@ -118,12 +118,12 @@ async fn visit(
         let mut reading = store::lock(&context.store).reading(matchers);
         let mut more = true;
         while more {
+            turn.pause().await?;
             more = store::lock(&context.store).read(&mut reading, &now, times, &mut |labels, points| {
                 if points.iter().any(|point| !is_stale(point.value)) {
                     show(labels);
                 }
             });
-            turn.pause().await?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::float;
 use crate::matcher::{MatchOp, Matcher, quote};
+use crate::promql::names::Names;
 use crate::sample::METRIC_NAME;
 
 /// Words that are not read as a metric's name.
@@ -147,7 +148,7 @@ impl fmt::Display for Aggregate {
     }
 }
 
-fn labels(names: &[String]) -> String {
+fn labels(names: &Names) -> String {
     let label = |name: &String| if is_grouping_label(name) { name.clone() } else { quote(name) };
     names.iter().map(label).collect::<Vec<_>>().join(", ")
 }

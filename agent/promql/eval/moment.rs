@@ -239,8 +239,8 @@ impl Moment<'_> {
         let parameter = expr.parameter.as_ref().map(|parameter| self.parameter(parameter)).transpose()?;
         let vector = self.vector(&expr.operand)?;
         let grouping = expr.grouping.as_ref();
-        let by_name = |labels: &[String]| labels.iter().any(|name| name == METRIC_NAME);
-        let looks_at_names = expr.op == AggregateOp::CountValues || grouping.is_some_and(|by| by_name(&by.labels));
+        let by_name = grouping.is_some_and(|grouping| grouping.labels.contains(METRIC_NAME));
+        let looks_at_names = expr.op == AggregateOp::CountValues || by_name;
         let vector = if looks_at_names { vector.settled() } else { vector };
         let Vector { samples, nameless } = vector;
         let samples = match (expr.op, &expr.parameter, parameter) {

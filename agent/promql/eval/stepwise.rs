@@ -149,6 +149,7 @@ impl<'a> Evaluation<'a> {
                 return self.ledger.hold(operation, value, &self.settings);
             }
             self.ledger.ready.clear();
+            self.ledger.relabelled = 0;
             self.keep(value, at, expr)?;
         }
         self.next = self.after(at);
@@ -161,7 +162,7 @@ impl<'a> Evaluation<'a> {
 
     /// The step's next operation; the whole expression, unless a step is divided.
     fn next_operation(&mut self, expr: &'a Expr, in_parameter: bool) -> (&'a Expr, bool) {
-        if self.is_divided && self.operations.is_empty() {
+        if self.is_divided && self.operations.is_empty() && !self.ledger.knows(expr) {
             self.divide(expr, in_parameter);
         }
         self.operations.pop().unwrap_or((expr, in_parameter))

@@ -345,6 +345,40 @@ mod steps {
     }
 
     #[test]
+    fn what_is_worth_the_same_at_every_step_is_evaluated_once() {
+        let data = Asked(AtomicUsize::new(0));
+        let steps = Steps { from: 0, to: 100_000, step: 10_000 };
+        let relabelled = |value| format!("label_replace(a @ 1, 'y', '{value}', '', '')");
+        let twice = format!("label_replace({} or {}, 'z', '1', '', '')", relabelled(1), relabelled(2));
+        for (text, asked) in [("sum(a @ 1)", 1), ("time() + sum(a @ 1)", 1), (&*twice, 2)] {
+            for text in [text, &format!("last_over_time(({text})[1m:1s])")] {
+                let expr = parse(text).unwrap();
+                let mut evaluation = Evaluation::range(&expr, &data, steps, Settings::default()).unwrap();
+                while !evaluation.advance(1).unwrap() {}
+                assert_eq!(data.0.swap(0, Ordering::Relaxed), asked, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_replacement_makes_no_piece_long() {
+        let data = Asked(AtomicUsize::new(0));
+        let replacement = "$0".repeat(15_000);
+        let pieces = |text: &str| {
+            let expr = parse(text).unwrap();
+            let mut evaluation =
+                Evaluation::instant(&expr, &data, 0, Settings { work: 10_000_000, ..Settings::default() });
+            let mut pieces = 0;
+            while !evaluation.advance(1_000).unwrap() {
+                pieces += 1;
+            }
+            pieces
+        };
+        let replaced = |with: &str| format!("label_replace(a, 'y', '{with}', 'none', '(.*)')");
+        assert!(pieces(&replaced(&replacement)) > 100 * pieces(&replaced("")).max(1), "each takes its time");
+    }
+
+    #[test]
     fn what_operations_make_is_bounded() {
         let data = Asked(AtomicUsize::new(0));
         let refused = |text: &str, settings| {

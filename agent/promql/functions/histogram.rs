@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::promql::key::{Kept, Key, is_reserved};
+use crate::promql::names::Names;
 use crate::sample::Sample;
 
 /// The label that holds a bucket's upper bound.
@@ -54,7 +55,7 @@ fn of_histograms(samples: &[Sample], compute: impl Fn(Vec<Bucket>) -> (f64, bool
 
 /// The buckets of each histogram, with one of its samples.
 fn histograms<'a>(samples: &'a [Sample], malformed: &mut Vec<(String, String)>) -> Vec<(&'a Sample, Vec<Bucket>)> {
-    let names = [BOUND.to_owned()];
+    let names = Names::new(vec![BOUND.to_owned()]);
     let mut places: HashMap<(&str, Key<'_>), usize> = HashMap::new();
     let mut found: Vec<(&Sample, Vec<Bucket>)> = Vec::new();
     for sample in samples {

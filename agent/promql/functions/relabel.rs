@@ -51,7 +51,7 @@ pub fn replace(
     bounds: Bounds,
 ) -> Result<Piece, TooLong> {
     let hardness = 1 + pattern.size / PATTERN_BYTES;
-    let effort = |labels: &Labels| 1 + labels.get(source).len() * hardness / VALUE_BYTES;
+    let effort = |labels: &Labels| 1 + (labels.get(source).len() * hardness + replacement.len()) / VALUE_BYTES;
     set(samples, destination, bounds, effort, |labels| {
         let Some(captures) = pattern.regex.captures(labels.get(source)) else { return Some(None) };
         expand(replacement, &captures).map(Some)

@@ -6,6 +6,7 @@ use super::{Parsed, Parser, describe, error, matcher};
 use crate::matcher::{MatchOp, Matcher};
 use crate::promql::ast::{Expr, ExprKind, Selector, is_grouping_label, is_label_name};
 use crate::promql::lexer::Token;
+use crate::promql::names::Names;
 use crate::sample::METRIC_NAME;
 
 impl Parser {
@@ -98,7 +99,7 @@ impl Parser {
     }
 
     /// `(a, b)`, possibly empty, a trailing comma allowed.
-    pub(super) fn label_names(&mut self) -> Parsed<Vec<String>> {
+    pub(super) fn label_names(&mut self) -> Parsed<Names> {
         self.expect("(", "to open the label names")?;
         let mut names = Vec::new();
         while *self.peek() != Token::Symbol(")") {
@@ -115,6 +116,6 @@ impl Parser {
             self.next();
         }
         self.expect(")", "to close the label names")?;
-        Ok(names)
+        Ok(Names::new(names))
     }
 }

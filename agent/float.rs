@@ -7,6 +7,28 @@ pub fn scientific(value: f64) -> String {
     even(&text, value).unwrap_or(text)
 }
 
+/// As Go's `%e` with the digits that are needed: `9.7e+01`. For finite values.
+pub fn exponential(value: f64) -> String {
+    with_exponent(&scientific(value))
+}
+
+/// As Go's `%g`: with an exponent from a million on and below 0.0001. For finite values.
+pub fn general(value: f64) -> String {
+    let text = scientific(value);
+    if (-4..6).contains(&exponent(&text)) { plain(value) } else { with_exponent(&text) }
+}
+
+/// The exponent in what Rust writes with `{:e}`.
+pub fn exponent(text: &str) -> i32 {
+    text.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0)
+}
+
+/// What Rust writes with `{:e}`, with the exponent as Go writes it: a sign, and two digits at least.
+pub fn with_exponent(text: &str) -> String {
+    let mantissa = text.split_once('e').map_or(text, |(mantissa, _)| mantissa);
+    format!("{mantissa}e{:+03}", exponent(text))
+}
+
 /// Without an exponent.
 pub fn plain(value: f64) -> String {
     let text = value.to_string();
@@ -57,6 +79,21 @@ mod tests {
         }
         assert_eq!(scientific(97_292_184_331_072.0 + 0.125), "9.729218433107212e13");
         assert_eq!(scientific(5e-324), "5e-324");
+    }
+
+    #[test]
+    fn exponents_are_written_as_go_writes_them() {
+        for (value, text) in [
+            (1.0, "1"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (999_999.0, "999999"),
+            (-1e6, "-1e+06"),
+            (1e100, "1e+100"),
+        ] {
+            assert_eq!(general(value), text);
+        }
+        assert_eq!([1.0, 0.25, 1e100].map(exponential), ["1e+00", "2.5e-01", "1e+100"]);
     }
 
     #[test]

@@ -161,12 +161,7 @@ pub fn go_number(value: f64) -> String {
 
 /// A number as Go writes it for people (`%g`): large and small ones with an exponent.
 pub fn go_general(value: f64) -> String {
-    let text = format!("{value:e}");
-    match text.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?))) {
-        Some((digits, power)) if power < -4 => format!("{digits}e-{:02}", -power),
-        Some((digits, power)) if power > 5 => format!("{digits}e+{power:02}"),
-        _ => go_number(value),
-    }
+    if value.is_finite() { float::general(value) } else { go_number(value) }
 }
 
 /// `topk` or `bottomk`: the `count` largest (smallest) samples of each group as they are, the first one first. Of equal

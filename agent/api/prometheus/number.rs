@@ -37,15 +37,11 @@ pub fn write_time(out: &mut String, at: Timestamp) {
 
 /// An alert's value: Go's `strconv.FormatFloat(value, 'e', -1, 64)`: `1e+00`.
 pub fn exponent(value: f64) -> String {
-    let mut text = String::new();
-    if !value.is_finite() {
-        write_value(&mut text, value);
-        return text;
+    if value.is_finite() {
+        return float::exponential(value);
     }
-    let written = float::scientific(value);
-    let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    let _ = write!(text, "{mantissa}e{sign}{digits:0>2}");
+    let mut text = String::new();
+    write_value(&mut text, value);
     text
 }
 

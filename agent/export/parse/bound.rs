@@ -42,13 +42,8 @@ fn written(value: f64) -> String {
         0.0 => return "0.0".to_owned(),
         _ => {}
     }
-    let scientific = float::scientific(value);
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    match exponent.parse::<i32>() {
-        Ok(power) if !(-4..6).contains(&power) => format!("{digits}e{power:+03}"),
-        _ if value.fract() == 0.0 => float::plain(value) + ".0",
-        _ => float::plain(value),
-    }
+    let text = float::general(value);
+    if text.contains(['.', 'e']) { text } else { text + ".0" }
 }
 
 #[cfg(test)]

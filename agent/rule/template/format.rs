@@ -4,8 +4,9 @@ use std::iter;
 
 use gotmpl::Value;
 
-use super::print::{float, general, not_finite, sprint, type_name, with_exponent};
+use super::print::{float, general, not_finite, sprint, type_name};
 use super::time;
+use crate::float::with_exponent;
 
 /// Go goes on to a million; what is longer than a page's text would be cut anyway.
 const MAX_WIDTH: usize = 16 * 1024;

@@ -4,14 +4,14 @@ use gotmpl::Value;
 
 use super::format::{Directive, quoted};
 use super::time;
+use crate::float::{self, exponent, with_exponent};
 
 /// `%v` of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e6 on.
 pub fn float(v: f64) -> String {
     if !v.is_finite() {
         return not_finite(v);
     }
-    let shortest = crate::float::scientific(v);
-    if (-4..6).contains(&exponent(&shortest)) { crate::float::plain(v) } else { with_exponent(&shortest) }
+    float::general(v)
 }
 
 /// `%.Ng`: that many significant digits, trailing zeros removed.
@@ -40,20 +40,8 @@ pub fn not_finite(v: f64) -> String {
     }
 }
 
-/// The exponent in what Rust writes with `{:e}`.
-fn exponent(text: &str) -> i32 {
-    text.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0)
-}
-
 fn without_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
-}
-
-/// Rust's `1e6` as Go's `1e+06`.
-pub fn with_exponent(text: &str) -> String {
-    let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
-    let (sign, digits) = power.strip_prefix('-').map_or(('+', power), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
 }
 
 /// `%v` of any value.

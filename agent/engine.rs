@@ -40,6 +40,10 @@ use ticks::{Due, Ticks};
 const OWN_METRICS_AGE: i64 = 2_000;
 /// How long the loop sleeps at most, milliseconds.
 const IDLE: i64 = 60_000;
+/// The longest that the first evaluation waits for the first look at every target, milliseconds.
+const FIRST_LOOKS: i64 = 5_000;
+/// How often it is seen whether they are done.
+const BETWEEN: Duration = Duration::from_millis(20);
 /// The most series that one group may write.
 const MAX_GROUP_SERIES: usize = 10_000;
 
@@ -159,6 +163,8 @@ impl Engine {
     pub async fn run(mut self, mut reloads: mpsc::Receiver<Apply>, mut stop: watch::Receiver<bool>) {
         let board = self.parts.board.clone();
         self.take_up(Vec::new()).await;
+        let mut first_looks = std::pin::pin!(first_looks(board.clone(), self.parts.clock));
+        let mut begun = false;
         loop {
             let wake = self.parts.clock.instant(self.next_wake());
             let reaction = self.parts.clock.instant(self.ticks.react_from());
@@ -168,8 +174,14 @@ impl Engine {
                 biased;
                 () = stop::told(&mut stop) => return,
                 Some(reload) = reloads.recv() => self.apply(reload).await,
-                () = tokio::time::sleep_until(wake) => self.tick(&[]).await,
-                () = async { board.changed().await; tokio::time::sleep_until(reaction).await }, if self.setup.react => {
+                () = &mut first_looks, if !begun => {
+                    begun = true;
+                    self.ticks = Ticks::new(&self.setup.groups, self.setup.interval, self.parts.clock.now());
+                }
+                () = tokio::time::sleep_until(wake), if begun => self.tick(&[]).await,
+                () = async { board.changed().await; tokio::time::sleep_until(reaction).await },
+                    if begun && self.setup.react =>
+                {
                     self.tick(&board.take_changed()).await;
                 }
             }
@@ -470,6 +482,21 @@ fn with_alert(event: &Event, alert: Alert) -> Event {
         Event::Fired(_) => Event::Fired(alert),
         Event::Resolved { at, reason, .. } => Event::Resolved { alert, at: *at, reason: *reason },
     }
+}
+
+/// Waits until every target has been looked at, for a while at most: until then all is absent, and what fires by
+/// absence would.
+async fn first_looks(board: Arc<Board>, clock: Clock) {
+    let longest = FIRST_LOOKS.min(board.longest_timeout() + 1_000);
+    let until = clock.instant(clock.now() + longest);
+    let mut verdicts = board.subscribe();
+    let done = async {
+        while !board.first_pass_done() {
+            // A look that changes no verdict is not told.
+            drop(tokio::time::timeout(BETWEEN, verdicts.changed()).await);
+        }
+    };
+    drop(tokio::time::timeout_at(until, done).await);
 }
 
 fn add_source(store: &mut Store, group: &Group) -> SourceId {

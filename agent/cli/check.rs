@@ -74,13 +74,16 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err
     if !warnings.is_empty() {
         writeln!(err, "{}", counted(warnings.len(), "warning"))?;
     }
-    if problems.is_empty() {
+    let refused = args.strict && !warnings.is_empty();
+    if problems.is_empty() && refused {
+        writeln!(err, "refused: with --strict a warning is an error (--allow LINT accepts one kind)")?;
+    } else if problems.is_empty() {
         lines.push(format!("ok: {} besides the shipped ones", counted(rules, "alert rule")));
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     } else {
         writeln!(err, "{}", counted(problems.len(), "problem"))?;
     }
-    Ok(problems.is_empty() && (warnings.is_empty() || !args.strict))
+    Ok(problems.is_empty() && !refused)
 }
 
 /// What is probably wrong with rules that load. Names are judged only where it is known what is watched.

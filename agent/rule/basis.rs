@@ -131,7 +131,10 @@ impl<'a> Inputs<'a> {
         let lost: BTreeSet<String> = agreeing(self.lost.clone(), alert).iter().map(named).collect();
         let mut unknown: Vec<String> = if lost.is_empty() { self.unseen.clone() } else { lost.into_iter().collect() };
         if unknown.is_empty() {
-            unknown.push(format!("its window of {} has not filled again", duration::format(self.rule.basis.window)));
+            unknown.push(match self.rule.basis.window {
+                Duration::ZERO => "what it was about, not seen since the agent's start".to_owned(),
+                window => format!("its window of {} has not filled again", duration::format(window)),
+            });
         }
         let unnamed = unknown.len().saturating_sub(NAMED);
         unknown.truncate(NAMED);

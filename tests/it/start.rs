@@ -1,5 +1,6 @@
 //! How the agent starts, with what it is given, and how it stops.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::configuration::{RULES, pages_for_everything, paging};
@@ -8,6 +9,7 @@ use crate::support::http::{Answer, HttpService};
 use crate::support::postgres::Postgres;
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
+use crate::support::tcp::TcpService;
 use crate::support::wait::{SOON, until};
 
 const BAD: &str = "\
@@ -235,4 +237,33 @@ fn every_command_has_help_with_an_example() {
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         assert!(ended.output.contains("Example"), "{arguments:?}: {}", ended.output);
     }
+}
+
+/// Each start anew: the one that answers at once brings an evaluation while the other is not known yet.
+#[test]
+fn what_fires_by_absence_waits_for_the_first_look_at_every_target() {
+    let quick = HttpService::start(Answer::text(200, "quick 1\n"));
+    let slow = TcpService::start(|connection| {
+        let _ = connection.read(&mut [0; 4096]);
+        std::thread::sleep(Duration::from_millis(400));
+        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nslow 1\n");
+    });
+    let receiver = Receiver::start();
+    let text = format!(
+        "{}targets: {{quick: {{scrape: {{url: \"{}\"}}}}, slow: {{scrape: {{url: \"http://{}/\"}}}}}}\n\
+         rule_files: [rules.yml]\n",
+        pages_for_everything(&receiver),
+        quick.url("/"),
+        slow.address()
+    );
+    let rules = "groups: [{name: g, rules: [{alert: Gone, expr: absent(slow)}, {alert: There, expr: quick == 1}]}]";
+    let mut agent = Setup::new(&text).with_file("rules.yml", rules).start();
+    receiver.wait_for_page("There", SOON);
+    for _ in 0..3 {
+        agent.wait_for_verdict("slow", true);
+        agent.kill9();
+        agent.start_again();
+    }
+    let gone = receiver.attempts().iter().filter(|told| told.alert("firing", "Gone").is_some()).count();
+    assert_eq!(gone, 0, "{}", receiver.dump());
 }

@@ -15,9 +15,7 @@ use crate::net::{Connection, Net};
 use crate::sample::Metric;
 
 pub const SCHEMES: &[&str] = &["tls"];
-pub const METRICS: &[&Metric] = network::with_connection![
-    VERIFICATION,
-];
+pub const METRICS: &[&Metric] = network::with_connection![VERIFICATION];
 
 const VERIFICATION: &Metric = &Metric::gauge(
     "watchkeeper_tls_verification",

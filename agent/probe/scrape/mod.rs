@@ -27,15 +27,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout
 
 /// None: `http` and `https` belong to the kind `http`.
 pub const SCHEMES: &[&str] = &[];
-pub const METRICS: &[&Metric] = network::with_connection![
-    UP,
-    DURATION,
-    SAMPLES,
-    KEPT,
-    ADDED,
-    BYTES,
-    INGEST,
-];
+pub const METRICS: &[&Metric] = network::with_connection![UP, DURATION, SAMPLES, KEPT, ADDED, BYTES, INGEST];
 
 /// What Prometheus adds to every scrape, under its names.
 const UP: &Metric = &Metric::gauge("up", "Whether the newest scrape of the target succeeded.");

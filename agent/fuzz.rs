@@ -7,7 +7,7 @@ use std::iter;
 
 use crate::export::parse::{Dialect, Entry, Limits, entries};
 use crate::matcher::Matcher;
-use crate::promql::{self, Expr, Point, Select, Settings, Steps};
+use crate::promql::{self, Expr, Point, Select, Settings, Steps, Visit};
 use crate::rule::template::{Data, Template};
 use crate::rule::{self, unit_test};
 use crate::sample::{Labels, Sample, Timestamp, is_stale, stale_marker};
@@ -69,13 +69,7 @@ impl Select for Few {
         found
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         for (labels, mut points) in Few::series() {
             points.retain(|point| after < point.at && point.at <= until);
             if !points.is_empty() && matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {

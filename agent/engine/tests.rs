@@ -378,14 +378,7 @@ impl crate::promql::Select for Page {
         self.0.iter().filter(matches).cloned().collect()
     }
 
-    fn range(
-        &self,
-        _: &[crate::matcher::Matcher],
-        _: Timestamp,
-        _: Timestamp,
-        _: &mut dyn FnMut(&Labels, &[crate::promql::Point]),
-    ) {
-    }
+    fn range(&self, _: &[crate::matcher::Matcher], _: Timestamp, _: Timestamp, _: &mut crate::promql::Visit<'_>) {}
 }
 
 /// What the agent says of its blind alerts at a time.

@@ -27,6 +27,9 @@ pub use vector::{Vector, have_metadata, only_names_differ, share_a_name, without
 /// How old a sample may be and still be a series' present value, milliseconds: Prometheus's default.
 pub const LOOKBACK: i64 = 300_000;
 
+/// What is shown of each series: its labels, and some of its samples.
+pub type Visit<'a> = dyn FnMut(&Labels, &[Point]) + 'a;
+
 /// Where evaluation takes its samples from.
 pub trait Select: Sync {
     /// Of every series that matches, its newest sample with `at - lookback < t <= at`, unless that one is stale.
@@ -34,7 +37,7 @@ pub trait Select: Sync {
 
     /// Shows every series that matches and has samples with `after < t <= until` to `visit`, with these samples, oldest
     /// first. Stale markers are among them. No two have the same labels.
-    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut dyn FnMut(&Labels, &[Point]));
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>);
 }
 
 /// As [`Select::range`], copied, without stale markers and series that have nothing else.

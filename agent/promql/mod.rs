@@ -28,7 +28,7 @@ pub use ast::{
 pub use eval::series_between;
 pub use eval::{
     Annotation, Answer, EvalError, Evaluation, LOOKBACK, Point, Select, Series, Settings, Snapshot, Steps, Taking,
-    Value, Wanted, evaluate, evaluate_range,
+    Value, Visit, Wanted, evaluate, evaluate_range,
 };
 pub use function::{Arity, Function};
 pub use names::Names;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::matcher::Matcher;
-use crate::promql::{Point, Select};
+use crate::promql::{Point, Select, Visit};
 use crate::sample::{Labels, Sample, Timestamp, stale_marker};
 
 pub struct Overlay<'a> {
@@ -50,13 +50,7 @@ impl Select for Overlay<'_> {
 
     /// What is written at this tick follows what the series had before, whoever wrote that; a series that ends with
     /// this tick ends with a stale marker.
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         if !(after < self.at && self.at <= until) || self.hidden.is_empty() {
             return self.base.range(matchers, after, until, visit);
         }

@@ -15,7 +15,7 @@ impl Select for Fixed {
         self.0.iter().filter(matching).cloned().collect()
     }
 
-    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut dyn FnMut(&Labels, &[promql::Point])) {}
+    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut promql::Visit<'_>) {}
 }
 
 struct Broken;
@@ -25,13 +25,7 @@ impl Select for Broken {
         panic!("the held view is looked at only where a held group's alert would go")
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        _: Timestamp,
-        until: Timestamp,
-        _: &mut dyn FnMut(&Labels, &[promql::Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], _: Timestamp, until: Timestamp, _: &mut promql::Visit<'_>) {
         self.instant(matchers, until, 0);
     }
 }

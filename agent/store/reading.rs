@@ -7,8 +7,8 @@ use super::slab::Key;
 use super::view::Found;
 use super::{SeriesId, Store};
 use crate::matcher::Matcher;
-use crate::promql::Point;
-use crate::sample::{Labels, Timestamp};
+use crate::promql::Visit;
+use crate::sample::Timestamp;
 
 /// How much is read at once: about a tenth of a millisecond.
 const PIECE: usize = 512;
@@ -67,7 +67,7 @@ impl Store {
         reading: &mut Reading,
         moment: &Moment,
         (after, until): (Timestamp, Timestamp),
-        visit: &mut dyn FnMut(&Labels, &[Point]),
+        visit: &mut Visit<'_>,
     ) -> bool {
         let (view, mut found, mut work) = (self.current(), Found::default(), 0);
         while let Some(id) = reading.ids.get(reading.next).filter(|_| work < PIECE) {
@@ -93,6 +93,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::sample::Labels;
     use crate::store::StoreLimits;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{LOOKBACK, Point, Select};
+use crate::promql::{LOOKBACK, Point, Select, Visit};
 use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale, stale_marker};
 
 use super::series::Series;
@@ -90,13 +90,7 @@ impl Select for View<'_> {
         self.store.matching(matchers).filter_map(sample).collect()
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         let mut found = Found::default();
         let mut shared: BTreeMap<&Labels, Vec<Point>> = BTreeMap::new();
         for (series, source) in self.store.matching(matchers) {

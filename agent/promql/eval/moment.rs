@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::plan::{Place, fixed, place};
 use super::snapshot::between;
 use super::vector::{Vector, have_metadata, only_names_differ, without_name};
-use super::{EvalError, Intermediate, Ledger, Point, SAME_LABELS, Select, Series, Settings, Steps, error};
+use super::{EvalError, Intermediate, Ledger, Point, SAME_LABELS, Select, Series, Settings, Steps, Visit, error};
 use crate::matcher::MatchOp;
 use crate::promql::aggregate::{self, extremes, go_general};
 use crate::promql::ast::{Aggregate, AggregateOp, At, Binary, Expr, ExprKind, Selector, Subquery};
@@ -91,7 +91,7 @@ impl Moment<'_> {
 
     /// Shows the points of each series in the window of a range selector or subquery, without stale markers, to
     /// `visit`: at least one, oldest first.
-    pub fn visit(&mut self, expr: &Expr, visit: &mut dyn FnMut(&Labels, &[Point])) -> Result<(), EvalError> {
+    pub fn visit(&mut self, expr: &Expr, visit: &mut Visit<'_>) -> Result<(), EvalError> {
         let (after, until) = self.window(expr)?;
         let (mut series, mut samples) = (0, 0);
         let mut seen = |labels: &Labels, points: &[Point]| {

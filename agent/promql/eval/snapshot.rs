@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::plan::{Plan, Reading};
-use super::{EvalError, Point, Select, Series, Settings, Steps, beyond};
+use super::{EvalError, Point, Select, Series, Settings, Steps, Visit, beyond};
 use crate::matcher::Matcher;
 use crate::promql::ast::Expr;
 use crate::sample::{Labels, Sample, Timestamp, is_stale};
@@ -197,13 +197,7 @@ impl Select for Snapshot {
         self.covering(matchers, after, at).iter().filter_map(newest).collect()
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         for series in self.covering(matchers, after, until) {
             let points = between(&series.points, after, until);
             if !points.is_empty() {

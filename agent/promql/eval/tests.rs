@@ -10,7 +10,7 @@ impl Select for Seconds {
         vec![Sample { labels: labels(), value: (at / 1_000) as f64 }]
     }
 
-    fn range(&self, _: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut dyn FnMut(&Labels, &[Point])) {
+    fn range(&self, _: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         let times = (after.div_euclid(1_000) + 1)..=until.div_euclid(1_000);
         let points: Vec<Point> = times.map(|second| Point { at: second * 1_000, value: second as f64 }).collect();
         visit(&labels(), &points);
@@ -110,13 +110,7 @@ mod steps {
             found
         }
 
-        fn range(
-            &self,
-            matchers: &[Matcher],
-            after: Timestamp,
-            until: Timestamp,
-            visit: &mut dyn FnMut(&Labels, &[Point]),
-        ) {
+        fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
             self.selections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             for Series { labels, points } in &self.series {
                 let points = snapshot::between(points, after, until);
@@ -313,7 +307,7 @@ mod steps {
             (0..2_500).map(|index| Sample { labels: labels(index), value: 1.0 }).collect()
         }
 
-        fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut dyn FnMut(&Labels, &[Point])) {}
+        fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut Visit<'_>) {}
     }
 
     #[test]

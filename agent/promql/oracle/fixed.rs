@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{Point, Select, Series};
-use crate::sample::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
+use crate::promql::{Select, Series, Visit};
+use crate::sample::{METRIC_NAME, Sample, Timestamp, is_stale};
 
 /// Series over time, stale markers among their points, by the metric's name.
 pub struct Fixed(BTreeMap<String, Vec<Series>>);
@@ -37,13 +37,7 @@ impl Select for Fixed {
         self.matching(matchers).filter_map(newest).collect()
     }
 
-    fn range(
-        &self,
-        matchers: &[Matcher],
-        after: Timestamp,
-        until: Timestamp,
-        visit: &mut dyn FnMut(&Labels, &[Point]),
-    ) {
+    fn range(&self, matchers: &[Matcher], after: Timestamp, until: Timestamp, visit: &mut Visit<'_>) {
         for Series { labels, points } in self.matching(matchers) {
             let from = points.partition_point(|point| point.at <= after);
             let to = points.partition_point(|point| point.at <= until);

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::matcher::Matcher;
-use crate::promql::{self, Point, Select, Settings, Value as Found};
+use crate::promql::{self, Select, Settings, Value as Found, Visit};
 use crate::sample::Timestamp;
 
 /// Where we differ on purpose: a part of the template, and why.
@@ -29,7 +29,7 @@ impl Select for Nothing {
         Vec::new()
     }
 
-    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut dyn FnMut(&Labels, &[Point])) {}
+    fn range(&self, _: &[Matcher], _: Timestamp, _: Timestamp, _: &mut Visit<'_>) {}
 }
 
 fn query(text: &str) -> Result<Vec<Sample>, String> {
